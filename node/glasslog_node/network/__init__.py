@@ -1,0 +1,1 @@
+"""Getting whole messages from member to member."""

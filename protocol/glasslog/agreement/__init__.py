@@ -1,0 +1,1 @@
+"""Agreement: Simplex by the rules of specs/agreement.md, and nothing cleverer."""
