@@ -33,6 +33,7 @@ MESSAGE_BYTES_MAX = BLOCK_BYTES_MAX + (64 << 10)
 RUN_HEIGHTS_MAX = 256  # proposals in one catch-up answer
 HAVES_MAX = 1_024  # references in one Have
 REQUEST_VIEWS_MAX = 128  # certificates asked for at once
+ANNOUNCED_MAX = 64  # header leaves in one announcement
 REQUEST_BLOCKS_MAX = 64  # blocks of one author asked for at once
 
 # --- what an author may hold open on every replica before finality (specs/agreement.md, A9) -------

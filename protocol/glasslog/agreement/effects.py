@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from glasslog.agreement.messages import Certificate, Cosignature, Message, Proposal, SignedProposal, Vote
 from glasslog.block import Ref
+from glasslog.ledger import Tip
 from glasslog.tiles import Edge, Tile
 
 # --- time -----------------------------------------------------------------------------------------
@@ -108,15 +109,6 @@ class SavedCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Tip:
-    """Where one author's finalized chain ends: block number and hash, and the next entry's number."""
-
-    seq: int
-    hash: bytes
-    next_entry: int
-
-
-@dataclass(frozen=True, slots=True)
 class FinalHeight:
     """One height became final: everything that moves with it, in one transaction (A8).
 
@@ -161,6 +153,13 @@ class EvidenceFound:
     evidence: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class StateRecovered:
+    """A member that had lost state may vote again: a finalization at ``view`` closed all it can have signed (A10)."""
+
+    view: int
+
+
 Record: TypeAlias = (
     HeldBlock
     | DroppedBlocks
@@ -171,6 +170,7 @@ Record: TypeAlias = (
     | CosignIntent
     | PublishedNote
     | EvidenceFound
+    | StateRecovered
 )
 
 # --- effects --------------------------------------------------------------------------------------
@@ -203,6 +203,13 @@ class Broadcast:
     """Send to every connected member of the audience; may be lost to any of them."""
 
     audience: Audience
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Gossip:
+    """Announce to the whole network; best effort, for members not connected directly."""
+
     message: Message
 
 
@@ -261,6 +268,13 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorRecovered:
+    """n-f validators have said where this author's chain ends: sealing may go on after ``tip`` (A10)."""
+
+    tip: Tip
+
+
+@dataclass(frozen=True, slots=True)
 class Misbehaved:
     """A peer's message broke a rule. Nothing of it was used."""
 
@@ -281,12 +295,14 @@ Effect: TypeAlias = (
     Persist
     | Send
     | Broadcast
+    | Gossip
     | ServeBlocks
     | ServeRun
     | Cosign
     | Finalized
     | CheckpointPublished
     | Report
+    | AuthorRecovered
     | Misbehaved
     | Halt
 )

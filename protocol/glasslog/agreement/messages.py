@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
+from itertools import pairwise
 from typing import TypeAlias
 
 from glasslog import codec
@@ -17,6 +18,7 @@ from glasslog.block import Ref
 from glasslog.codec import ArrayReader
 from glasslog.errors import DecodeError
 from glasslog.limits import (
+    ANNOUNCED_MAX,
     BLOCK_BYTES_MAX,
     HAVES_MAX,
     HEADER_LEAF_BYTES_MAX,
@@ -34,7 +36,7 @@ NO_DIGEST = b""
 
 
 class Kind(IntEnum):
-    """The three kinds of vote and certificate (specs/agreement.md, A1)."""
+    """The three kinds of vote and certificate (specs/agreement.md, A16)."""
 
     NOTARIZE = 1
     NULLIFY = 2
@@ -63,6 +65,7 @@ class Proposal:
         return codec.encode(self.to_value())
 
     def to_value(self) -> codec.Value:
+        """Return the nine fields as they are encoded."""
         return [
             self.epoch,
             self.view,
@@ -77,7 +80,7 @@ class Proposal:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 over the domain and the canonical proposal (specs/agreement.md, A2)."""
+        """SHA-256 over the domain and the canonical proposal (specs/agreement.md, A17)."""
         return sha256(PROPOSAL_DOMAIN + self.encode()).digest()
 
 
@@ -115,7 +118,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Have:
-    """"I durably hold these authors' chains, without a gap, up to here" (A9)."""
+    """The sender's word that it durably holds these authors' chains, without a gap, up to here (A9)."""
 
     refs: tuple[Ref, ...]
 
@@ -211,6 +214,13 @@ class Published:
     note: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Gossip: header leaves of new blocks, so that whoever was not told directly may ask for the bodies."""
+
+    headers: tuple[bytes, ...]
+
+
 Message: TypeAlias = (
     SignedProposal
     | Vote
@@ -226,11 +236,12 @@ Message: TypeAlias = (
     | RecoveryRequest
     | RecoveryReply
     | Published
+    | Announcement
 )
 
 
 def vote_bytes(genesis_hash: bytes, epoch: int, view: int, kind: Kind, digest: bytes) -> bytes:
-    """Return the bytes a vote signs: domain, network, epoch, view, kind, digest (specs/agreement.md, A1)."""
+    """Return the bytes a vote signs: domain, network, epoch, view, kind, digest (specs/agreement.md, A16)."""
     return codec.encode([VOTE_DOMAIN, genesis_hash, epoch, view, int(kind), digest])
 
 
@@ -258,7 +269,7 @@ def encode_message(message: Message) -> bytes:
     return codec.encode(_message_value(message))
 
 
-def _message_value(message: Message) -> codec.Value:  # noqa: PLR0911 - one arm for each message type
+def _message_value(message: Message) -> codec.Value:  # noqa: C901, PLR0911, PLR0912 - one arm for each message type
     match message:
         case SignedProposal(proposal, signature):
             return [1, proposal.to_value(), signature]
@@ -295,6 +306,8 @@ def _message_value(message: Message) -> codec.Value:  # noqa: PLR0911 - one arm 
             return [13, nonce, certificate_value, published, _ref_value(tip)]
         case Published(note):
             return [14, note]
+        case Announcement(headers):
+            return [15, list(headers)]
 
 
 def decode_message(data: bytes) -> Message:
@@ -309,7 +322,7 @@ def decode_message(data: bytes) -> Message:
     return message
 
 
-def _read_message(type_: int, r: ArrayReader) -> Message:  # noqa: PLR0911, C901 - one arm for each message type
+def _read_message(type_: int, r: ArrayReader) -> Message:  # noqa: C901, PLR0911, PLR0912 - one arm for each message type
     match type_:
         case 1:
             return SignedProposal(read_proposal(r.array("proposal")), r.bytes("signature", exactly=SIGNATURE_BYTES))
@@ -349,12 +362,15 @@ def _read_message(type_: int, r: ArrayReader) -> Message:  # noqa: PLR0911, C901
             return RecoveryReply(nonce, certificate, r.uint("published"), _read_tip(r))
         case 14:
             return Published(r.bytes("note", most=MESSAGE_BYTES_MAX))
+        case 15:
+            headers = r.array("headers", most=ANNOUNCED_MAX)
+            return Announcement(tuple(headers.bytes("header", most=HEADER_LEAF_BYTES_MAX) for _ in range(headers.left)))
         case _:
             raise DecodeError("WIRE-02", f"unknown message type {type_}")
 
 
 def read_proposal(r: ArrayReader) -> Proposal:
-    """Read the nine fields of a proposal; ``advance`` must ascend strictly by author (A2)."""
+    """Read the nine fields of a proposal; ``advance`` must ascend strictly by author (A17)."""
     proposal = Proposal(
         r.uint("epoch"), r.uint("view"), r.uint("height"), r.uint("parent view"),
         r.bytes("parent digest", exactly=32), r.uint("time"),
@@ -373,7 +389,7 @@ def read_certificate(r: ArrayReader) -> Certificate:
     signatures = r.array("signatures", most=VALIDATORS_MAX)
     sigs = tuple(signatures.bytes("signature", exactly=SIGNATURE_BYTES) for _ in range(signatures.left))
     r.end()
-    if len(indices) != len(sigs) or any(a >= b for a, b in zip(indices, indices[1:], strict=False)):
+    if len(indices) != len(sigs) or any(a >= b for a, b in pairwise(indices)):
         raise DecodeError("WIRE-03", "certificate signers not ascending, or not one signature each")
     return Certificate(epoch, view, kind, digest, indices, sigs)
 
@@ -418,6 +434,6 @@ def _read_refs(r: ArrayReader, most: int) -> tuple[Ref, ...]:
     if r.left > most:
         raise DecodeError("WIRE-05", f"{r.left} references, at most {most}")
     refs = tuple(_read_ref(r.array("reference")) for _ in range(r.left))
-    if any(a.author.encode() >= b.author.encode() for a, b in zip(refs, refs[1:], strict=False)):
+    if any(a.author.encode() >= b.author.encode() for a, b in pairwise(refs)):
         raise DecodeError("WIRE-06", "references not strictly ascending by author")
     return refs

@@ -1,0 +1,70 @@
+"""Whom to ask for a block that is missing, and when to ask the next one (specs/agreement.md, A9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from glasslog.agreement.config import Timing
+from glasslog.agreement.messages import BlockRequest
+
+
+@dataclass(slots=True)
+class _Want:
+    request: BlockRequest
+    sources: tuple[str, ...]
+    ask_at: int
+    asked: int = 0
+
+
+class Fetcher:
+    """The requests outstanding, each retried at the next source until nobody wants its block any more."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._wants: dict[tuple[str, bytes], _Want] = {}
+        self._fresh: set[tuple[str, bytes]] = set()
+        self._named: set[str] = set()
+
+    def begin(self) -> None:
+        """Start a new round of wants: what is not wanted again before ``due`` is given up."""
+        self._fresh.clear()
+        self._named.clear()
+
+    def want(self, request: BlockRequest, sources: Sequence[str], now: int, *, grace: int, named: bool) -> None:
+        """Want these blocks; the first source is asked after *grace* ms, for they may be on their way already."""
+        key = (request.author, request.last_hash)
+        self._fresh.add(key)
+        if named:
+            self._named.add(request.author)
+        known = self._wants.get(key)
+        if known is None:
+            self._wants[key] = _Want(request, tuple(sources), now + grace)
+            return
+        known.request, known.sources = request, tuple(sources)
+        if not known.asked:
+            known.ask_at = min(known.ask_at, now + grace)
+
+    def is_named(self, author: str) -> bool:
+        """Say whether a proposal or certificate waits for blocks of this author: then no fork limit applies."""
+        return author in self._named
+
+    def arrived(self, author: str, now: int) -> None:
+        """A block of this author came: what was asked is answered, so do not ask elsewhere yet."""
+        for (name, _), want in self._wants.items():
+            if name == author and want.asked:
+                want.ask_at = now + self._timing.fetch_retry
+
+    def due(self, now: int, connected: Iterable[str]) -> tuple[list[tuple[str, BlockRequest]], int | None]:
+        """Return the requests to send now, and when to look again."""
+        reachable = set(connected)
+        self._wants = {key: want for key, want in self._wants.items() if key in self._fresh}
+        requests: list[tuple[str, BlockRequest]] = []
+        for want in self._wants.values():
+            sources = [source for source in want.sources if source in reachable]
+            if now >= want.ask_at and sources:
+                requests.append((sources[want.asked % len(sources)], want.request))
+                want.asked += 1
+                want.ask_at = now + self._timing.fetch_retry
+        waiting = [want.ask_at for want in self._wants.values() if want.ask_at > now]
+        return requests, min(waiting, default=None)

@@ -1,0 +1,51 @@
+"""A member that lost state may have signed what it no longer knows (specs/agreement.md, A10).
+
+To have signed in view v it held a certificate for v-1, so at least n-2f other honest validators signed in v-1,
+and each of them stored a certificate for v-2 first. Replies of n-f others reach one of those: W >= v-2. Once a
+view >= W+2 >= v is final, every view it can have signed in is closed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from glasslog.agreement.messages import RecoveryReply
+from glasslog.block import Ref
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What the others have answered, by validator index. ``needed`` is n - f."""
+
+    nonce: bytes
+    needed: int
+    replies: dict[int, RecoveryReply] = field(default_factory=dict[int, RecoveryReply])
+
+    def add(self, voter: int, reply: RecoveryReply) -> None:
+        """Count a reply to this boot's question; its certificate is verified already."""
+        if reply.nonce == self.nonce:
+            self.replies[voter] = reply
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether n - f other validators have answered."""
+        return len(self.replies) >= self.needed
+
+    @property
+    def closing_view(self) -> int | None:
+        """W + 2: the view whose finalization closes all earlier ones, or None until enough have answered."""
+        if not self.is_answered:
+            return None
+        certificates = [reply.certificate for reply in self.replies.values() if reply.certificate is not None]
+        return max((certificate.view for certificate in certificates), default=0) + 2
+
+    @property
+    def published(self) -> int:
+        """The highest published size anybody answered with."""
+        return max((reply.published for reply in self.replies.values()), default=0)
+
+    @property
+    def tip(self) -> Ref | None:
+        """The asking author's highest block that anybody holds."""
+        tips = [reply.tip for reply in self.replies.values() if reply.tip is not None]
+        return max(tips, key=lambda ref: ref.seq, default=None)

@@ -1,0 +1,92 @@
+"""What a replica lacks and whom it asks (specs/agreement.md, A9): blocks that proposals, certificates or Haves name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from glasslog.agreement.fetcher import Fetcher
+from glasslog.agreement.messages import Proposal
+from glasslog.block import Ref
+from glasslog.errors import AdmissionError
+
+if TYPE_CHECKING:
+    from glasslog.agreement.replica import Replica
+
+LOOKAHEAD = 4  # heights whose blocks are fetched while the first of them is executed
+HINTS_MAX = 256
+
+
+class Wants:
+    """The blocks wanted, from which sources."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._r = replica
+        self._hints: dict[Ref, str] = {}
+        self.fetcher = Fetcher(replica.config.timing)
+
+    def hint(self, ref: Ref, peer: str) -> None:
+        """Note that *peer*, the author or a gossiped header says there is a block. Only validators go by it."""
+        r = self._r
+        tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
+        if r.index is not None and ref.seq > tip.seq and ref not in r.shelf and len(self._hints) < HINTS_MAX:
+            self._hints[ref] = peer
+
+    def collect(self) -> None:
+        """Want every block that is named and missing, and send the requests that are due."""
+        r = self._r
+        timing = r.config.timing
+        self.fetcher.begin()
+        for digest in self._interesting():
+            self._want_proposal(r.branches.proposals[digest])
+        for author in r.shelf.authors():
+            tip = r.branches.state.tip(author, r.membership.genesis_hash)
+            ref = r.shelf.wanted(author, tip)
+            if ref is not None:
+                self.want(ref, timing.have_wait, named=False)
+        for ref, peer in list(self._hints.items()):
+            tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
+            if ref.seq <= tip.seq or ref in r.shelf:
+                del self._hints[ref]
+            else:
+                self.want(ref, timing.have_wait, named=False, first=peer)
+        requests, wake = self.fetcher.due(r.now.mono, r.connected)
+        for peer, request in requests:
+            r.send(peer, request)
+        r.wake_at(wake)
+
+    def _interesting(self) -> list[bytes]:
+        """Return the proposals whose blocks are needed: certified, on the way to finality, or of this view."""
+        r = self._r
+        final = r.finalize_certificate
+        digests: list[bytes] = []
+        if final is not None and final.view > r.branches.floor.view:
+            digests += (r.branches.path_from_floor(final.digest) or [])[:LOOKAHEAD]
+        for view, round_ in sorted(r.tally.rounds.items()):
+            certificate = round_.parent_certificate
+            if certificate is not None and certificate is not final:
+                digests.append(certificate.digest)
+            elif view == r.view:
+                digests += [signed.proposal.digest for signed in round_.proposals]
+        return [digest for digest in dict.fromkeys(digests) if digest in r.branches.proposals]
+
+    def _want_proposal(self, proposal: Proposal) -> None:
+        r = self._r
+        leader = r.validator_name(r.membership.leader(proposal.view))
+        for ref in proposal.advance:
+            self.want(ref, r.config.timing.fetch_grace, named=True, first=leader)
+
+    def want(self, ref: Ref, grace: int, *, named: bool, first: str | None = None) -> None:
+        """Want what is missing on the way to *ref*, from *first*, whoever said Have, the author, or anybody."""
+        r = self._r
+        tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
+        if ref.seq <= tip.seq:
+            return
+        try:
+            request = r.shelf.missing(tip, ref)
+        except AdmissionError:
+            return  # never linkable: judged where it is used
+        if request is not None:
+            holders = [r.validator_name(index) for index in r.shelf.holders(ref.author, request.last_seq - 1)]
+            sources = [*([first] if first else []), *holders, ref.author, *sorted(r.catchup.statuses)]
+            others = [source for source in dict.fromkeys(sources) if source != r.config.name]
+            self.fetcher.want(request, others, r.now.mono, grace=grace, named=named)
