@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import NamedTuple, NoReturn, cast
 
 from glasslog_lab.errors import ArtifactError
@@ -58,7 +59,9 @@ def parse_header(header: bytes, data_size: int) -> tuple[Span, ...]:
     """
     described = _parse_json(header)
     metadata = described.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in cast("dict[str, object]", metadata).values()):
+    if not isinstance(metadata, dict) or not all(
+        isinstance(v, str) for v in cast("dict[str, object]", metadata).values()
+    ):
         _refuse("TENSOR-05", "__metadata__ is not a map from text to text")
     spans = sorted((_parse_tensor(name, entry) for name, entry in described.items()), key=lambda span: span[3:])
     end = 0
@@ -90,8 +93,7 @@ def _parse_json(header: bytes) -> dict[str, object]:
 def _build_map(pairs: list[tuple[str, object]]) -> dict[str, object]:
     built = dict(pairs)
     if len(built) != len(pairs):
-        seen = set[str]()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         _refuse("TENSOR-04", f"the header has the key {twice!r} twice")
     return built
 
@@ -128,7 +130,9 @@ def _parse_sizes(name: str, value: object) -> tuple[int, ...]:
 
 
 def _refusal(code: str, fact: str) -> ArtifactError:
-    return ArtifactError(code, fact, "write the file anew with a current safetensors library, or attest it under another suffix")
+    return ArtifactError(
+        code, fact, "write the file anew with a current safetensors library, or attest it under another suffix"
+    )
 
 
 def _refuse(code: str, fact: str) -> NoReturn:

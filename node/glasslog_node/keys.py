@@ -203,3 +203,16 @@ def _checksum(head: str) -> str:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
+
+
+def decode_token(text: str, path: Path) -> str:
+    """Return the bearer token in a token file: one line of at least 20 characters.
+
+    Raises:
+        ConfigError: KEY-04.
+    """
+    token = text.strip()
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{20,512}", token):
+        fact = f"{path} does not hold one token of 20 to 512 characters"
+        raise ConfigError("KEY-04", fact, "put `openssl rand -hex 32` there, mode 0600")
+    return token

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Protocol, TypeVar
+from operator import add
+from typing import Protocol
 
-import structlog
 import trio
 
 from glasslog.agreement.effects import HeldBlock
@@ -33,6 +33,7 @@ from glasslog.limits import (
 from glasslog.shapes import SHAPES, Shapes
 from glasslog_node.batches import Batch, StatementRefusedError
 from glasslog_node.errors import RequestError, StoreError
+from glasslog_node.futures import durably
 from glasslog_node.seams import Receipt, Run, Stage, SubmissionState
 from glasslog_node.store.ledger import Location
 from glasslog_node.store.spool import (
@@ -48,7 +49,6 @@ from glasslog_node.store.spool import (
 from glasslog_node.store.spool import Stage as SpoolStage
 from glasslog_node.telemetry import Metrics
 
-T = TypeVar("T")
 Offer = Callable[[HeldBlock], None]
 _HEADER_BYTES = 2 + HEADER_LEAF_BYTES_MAX
 
@@ -128,6 +128,7 @@ class Author:
         prefix = entry_prefix(LeafKind.STATEMENT, signer.name, 1 << 63)
         self._prefix_bytes = 2 + len(prefix)
         self._head = prefix[:-9]
+        self._prefixes = [self._head + encode_head(0, number) for number in range(BLOCK_ENTRIES_MAX)]
         self._entries_max = min(BLOCK_ENTRIES_MAX, limits.quota_entries)
         self._bytes_max = min(BLOCK_BYTES_MAX, limits.quota_bytes) - _HEADER_BYTES
 
@@ -152,7 +153,10 @@ class Author:
             fact = f"{depth.unfinal} entries wait to become final, at most {self._limits.spool_entries_max} may"
             raise RequestError("SUBMIT-02", fact, "wait, then send the batch again; glasslog status --why", status=429)
         items = tuple(self._validated(batch))
-        spooled = await self._durable(self._store.spool_submit(SpoolBatch(name.encode(), batch.digest, items)))
+        try:
+            spooled = await durably(self._store.spool_submit(SpoolBatch(name.encode(), batch.digest, items)))
+        except StoreError as error:
+            raise _refusal(error) from error
         self._unsealed_bytes += sum(map(len, items)) + self._prefix_bytes * len(items)
         self._wake()
         return Receipt(name, spooled.count, repeated=False)
@@ -191,7 +195,7 @@ class Author:
 
     async def take_up(self, tip: Tip) -> None:
         """After lost state, n-f validators reported where this author's chain ends: seal on from there (A10)."""
-        await self._durable(self._store.submit((AdoptTip(self._signer.name, tip),)))
+        await durably(self._store.submit((AdoptTip(self._signer.name, tip),)))
         self._lost = self._surveyed = False
         self._wake()
 
@@ -252,7 +256,7 @@ class Author:
         state = self._store.next_seal_state()
         block = self._build(items, state)
         record = SealBlock(block.ref, state.prev, state.first_entry, len(items), block.leaf, block.entries)
-        await self._durable(self._store.submit((record,)))
+        await durably(self._store.submit((record,)))
         self._sealed_at = trio.current_time()
         self._unsealed_bytes = max(0, self._unsealed_bytes - len(block.entries))
         self._metrics.blocks.inc()
@@ -273,10 +277,13 @@ class Author:
 
     # --- entries ------------------------------------------------------------------------------------
 
-    def _number(self, items: Iterable[bytes], first: int) -> list[bytes]:
+    def _number(self, items: Sequence[bytes], first: int) -> list[bytes]:
         """Return the entries of these statements, numbered from ``first``: the hot loop of an author."""
         head = self._head
-        return [head + encode_head(0, number) + item for number, item in enumerate(items, first)]
+        if first < 1 << 16 or (first + len(items)) >> 32:
+            return [head + encode_head(0, number) + item for number, item in enumerate(items, first)]
+        head += b"\x1a"  # 65,536 to 2^32 - 1: four bytes each (RFC 8949 section 3)
+        return [head + number.to_bytes(4, "big") + item for number, item in enumerate(items, first)]
 
     def _validated(self, batch: Batch) -> Sequence[bytes]:
         """Return the batch's statements once every one has passed what the validators will check."""
@@ -286,8 +293,11 @@ class Author:
             return self._check_each(batch.exactly())
 
     def _check(self, statements: Sequence[bytes]) -> Sequence[bytes]:
-        # The number an entry will have is not known before it is sealed, and no rule depends on it.
-        self._shapes.check_entries(self._number(statements, 0), self._signer.name, 0)
+        # The number an entry will have is not known before it is sealed, and no rule depends on it: each passes
+        # with any, here with those whose prefixes are at hand.
+        for start in range(0, len(statements), BLOCK_ENTRIES_MAX):
+            entries = list(map(add, self._prefixes, statements[start : start + BLOCK_ENTRIES_MAX]))
+            self._shapes.check_entries(entries, self._signer.name, 0)
         longest = max(map(len, statements))
         if longest + self._prefix_bytes > self._bytes_max:
             fact = f"a statement of {longest} bytes is over the author's quota of {self._limits.quota_bytes} a height"
@@ -320,36 +330,15 @@ class Author:
             yield Run(number, index, width)
             number, count = number + width, count - width
 
-    async def _durable(self, future: Future[T]) -> T:
-        """Wait for a write to be on stable storage; a full disk is the client's to hear of, as 507."""
-        done = trio.Event()
-        token = trio.lowlevel.current_trio_token()
-
-        def tell(_future: Future[T]) -> None:
-            try:
-                token.run_sync_soon(done.set)
-            except trio.RunFinishedError:
-                structlog.get_logger().debug("a write ended after the node")
-
-        future.add_done_callback(tell)
-        await done.wait()
-        try:
-            return future.result()
-        except StoreError as error:
-            if _is_disk_full(error):
-                raise RequestError(
-                    "SUBMIT-03", "the disk is full; nothing was taken", error.next_step, status=507
-                ) from error
-            raise RequestError("SUBMIT-04", "the store takes no more writes", error.next_step, status=503) from error
-
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
 
-def _is_disk_full(error: BaseException) -> bool:
+def _refusal(error: StoreError) -> RequestError:
+    """Return what a client hears when its batch cannot be made durable."""
     cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    text = f"{error} {cause}"
-    return "No space left" in text or "MDB_MAP_FULL" in text
+    full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "No space left" in str(cause) or "MDB_MAP_FULL" in str(cause):
+        return RequestError("SUBMIT-03", "the disk is full; nothing was taken", error.next_step, status=507)
+    return RequestError("SUBMIT-04", "the store takes no more writes", error.next_step, status=503)

@@ -175,7 +175,7 @@ def split(entries: bytes) -> list[bytes]:
     out = _split_even(entries)
     if out is not None:
         return out
-    out = []
+    out = list[bytes]()
     at, end = 0, len(entries)
     while at + 1 < end:
         start = at + 2
@@ -236,27 +236,6 @@ def build_block(
     if not 1 <= len(entries) <= BLOCK_ENTRIES_MAX or len(body) + 2 + len(leaf) > BLOCK_BYTES_MAX:
         raise ValueError(f"{len(entries)} entries of {len(body)} bytes do not make a block")
     return Block(header, leaf, sha256(leaf).digest(), body, hashes + merkle.hash_leaf(leaf))
-
-
-def verify_header(
-    leaf: bytes, *, genesis_hash: bytes, author_key: Callable[[str], bytes | None], verify: Verify
-) -> Header:
-    """Check a header leaf alone: for this network, by an admitted author, signed.
-
-    Raises:
-        DecodeError: BLOCK-01 or -02, the leaf is not a header's.
-        AdmissionError: BLOCK-03 another network's; BLOCK-04 nobody admitted wrote it.
-        SignatureError: BLOCK-05 the author did not sign it.
-    """
-    header, payload, signature = decode_header_leaf(leaf)
-    if header.genesis_hash != genesis_hash:
-        raise AdmissionError("BLOCK-03", f"block {header.seq} of {header.author} is for another network")
-    key = author_key(header.author)
-    if key is None:
-        raise AdmissionError("BLOCK-04", f"{header.author} is not admitted as an author")
-    if not verify(key, cose.to_be_signed(payload), signature):
-        raise SignatureError("BLOCK-05", f"block {header.seq} of {header.author} is not signed by its key")
-    return header
 
 
 def verify_block(

@@ -39,7 +39,7 @@ TIME_BYTES = 8
 _DECIMAL = re.compile("0|[1-9][0-9]{0,18}", re.ASCII)
 
 _QUORUM_MAX = VALIDATORS_MAX - (VALIDATORS_MAX - 1) // 3
-assert 1 + 2 * _QUORUM_MAX <= NOTE_LINES_MAX, "a quorum must fit a note"  # noqa: S101 - between constants
+assert 1 + 2 * _QUORUM_MAX <= NOTE_LINES_MAX, "a quorum must fit a note"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
 
 from glasslog.errors import DecodeError
 from glasslog.limits import CBOR_DEPTH_MAX, NAME_BYTES_MAX
@@ -39,9 +40,8 @@ class _Rules(NamedTuple):
     text_keys_only: bool
     tags: tuple[int, ...]
     depth_max: int
+    items_left: list[int]  # one number, counted down
 
-
-_PLAIN = _Rules(text_keys_only=False, tags=(), depth_max=CBOR_DEPTH_MAX)
 
 # --- decoding -------------------------------------------------------------------------------------
 
@@ -53,18 +53,20 @@ def decode(
     text_keys_only: bool = False,
     tags: tuple[int, ...] = (),
     depth_max: int = CBOR_DEPTH_MAX,
+    items_max: int | None = None,
 ) -> Value:
     """Return the value that ``data`` is the one canonical encoding of.
 
-    ``size_max`` is in bytes and is looked at first; ``depth_max`` counts nested arrays, maps and tags.
+    ``size_max`` is in bytes and is looked at first; ``depth_max`` counts nested arrays, maps and tags; ``items_max``
+    counts what they hold, keys too, so that a peer cannot make a million objects of a million bytes.
 
     Raises:
         DecodeError: CBOR-01 to CBOR-16, with the rule and the byte offset at which it is broken.
     """
     if len(data) > size_max:
         raise DecodeError("CBOR-01", f"{len(data)} bytes, at most {size_max} allowed")
-    plain = not text_keys_only and not tags and depth_max == CBOR_DEPTH_MAX
-    value, end = _read(data, 0, 0, _PLAIN if plain else _Rules(text_keys_only, tags, depth_max))
+    items_left = [len(data) if items_max is None else items_max]
+    value, end = _read(data, 0, 0, _Rules(text_keys_only, tags, depth_max, items_left))
     if end != len(data):
         raise DecodeError("CBOR-05", f"{len(data) - end} bytes after the end of the item at byte {end}")
     return value
@@ -88,7 +90,7 @@ def read_item(data: bytes, at: int) -> tuple[Value, int]:
     Raises:
         DecodeError: as ``decode``.
     """
-    return _read(data, at, 0, _PLAIN)
+    return _read(data, at, 0, _Rules(text_keys_only=False, tags=(), depth_max=CBOR_DEPTH_MAX, items_left=[len(data)]))
 
 
 def _read(data: bytes, at: int, depth: int, rules: _Rules) -> tuple[Value, int]:
@@ -193,6 +195,9 @@ def _check_container(data: bytes, at: int, after: int, items: int, depth: int, r
         raise DecodeError("CBOR-12", f"nested deeper than {rules.depth_max} at byte {at}")
     if items > len(data) - after:  # every item takes a byte: refuse a huge count before looping over it
         raise _cut_short(len(data))
+    rules.items_left[0] -= items
+    if rules.items_left[0] < 0:
+        raise DecodeError("CBOR-16", f"more items than such data may hold at byte {at}")
 
 
 _Reader: TypeAlias = Callable[[bytes, int, int, int, int, _Rules], tuple[Value, int]]
@@ -243,43 +248,78 @@ def encode(value: Value) -> bytes:
     return bytes(out)
 
 
-def _write(out: bytearray, value: Value) -> None:  # noqa: PLR0912 - one arm for each type
-    kind = type(value)
-    if kind is int:
-        out += encode_head(0, value) if value >= 0 else encode_head(1, -1 - value)  # type: ignore[operator,arg-type]
-        if value < INT_MIN:  # type: ignore[operator]
-            raise ValueError("integer below -2^63")
-    elif isinstance(value, bytes):
-        out += encode_head(2, len(value))
-        out += value
-    elif isinstance(value, str):
-        raw = value.encode()
-        out += encode_head(3, len(raw))
-        out += raw
-    elif isinstance(value, list):
-        out += encode_head(4, len(value))
-        for item in value:
-            _write(out, item)
-    elif isinstance(value, dict):
-        out += encode_head(5, len(value))
-        for key, item in sorted(((encode(key), item) for key, item in value.items()), key=_first):
-            out += key
-            _write(out, item)
-    elif value is None:
-        out.append(0xF6)
-    elif isinstance(value, bool):
-        out.append(0xF5 if value else 0xF4)
-    elif isinstance(value, float):
-        out += _encode_float(value)
-    elif isinstance(value, Tagged):
-        out += encode_head(6, value.tag)
-        _write(out, value.value)
-    else:
-        raise TypeError(f"{kind.__name__} has no place in the data model")
+def _write(out: bytearray, value: Value) -> None:
+    writer = _WRITERS.get(type(value))
+    if writer is None:
+        raise TypeError(f"{type(value).__name__} has no place in the data model")
+    writer(out, value)
+
+
+def _write_integer(out: bytearray, value: int) -> None:
+    if value < INT_MIN:
+        raise ValueError("integer below -2^63")
+    out += encode_head(0, value) if value >= 0 else encode_head(1, -1 - value)
+
+
+def _write_bytes(out: bytearray, value: bytes) -> None:
+    out += encode_head(2, len(value))
+    out += value
+
+
+def _write_text(out: bytearray, value: str) -> None:
+    raw = value.encode()
+    out += encode_head(3, len(raw))
+    out += raw
+
+
+def _write_array(out: bytearray, value: list[Value]) -> None:
+    out += encode_head(4, len(value))
+    for item in value:
+        _write(out, item)
+
+
+def _write_map(out: bytearray, value: Map) -> None:
+    out += encode_head(5, len(value))
+    for key, item in sorted([(_encode_key(key), item) for key, item in value.items()], key=_first):
+        out += key
+        _write(out, item)
+
+
+@lru_cache(1024, typed=True)  # a network's statements share few keys
+def _encode_key(key: object) -> bytes:
+    if not isinstance(key, int | str | bytes) or isinstance(key, bool):
+        raise TypeError(f"{type(key).__name__} is no map key in the data model")
+    return encode(key)
 
 
 def _first(pair: tuple[bytes, Value]) -> bytes:
     return pair[0]
+
+
+def _write_tag(out: bytearray, value: Tagged) -> None:
+    out += encode_head(6, value.tag)
+    _write(out, value.value)
+
+
+def _write_float(out: bytearray, value: float) -> None:
+    out += _encode_float(value)
+
+
+def _write_simple(out: bytearray, value: bool | None) -> None:
+    out.append(0xF6 if value is None else 0xF5 if value else 0xF4)
+
+
+_WRITERS: dict[type, Callable[[bytearray, Any], None]] = {  # each takes the type it is filed under
+    int: _write_integer,
+    bytes: _write_bytes,
+    str: _write_text,
+    list: _write_array,
+    dict: _write_map,
+    Tagged: _write_tag,
+    float: _write_float,
+    bool: _write_simple,
+    type(None): _write_simple,
+}
 
 
 def encode_head(major: int, argument: int) -> bytes:
@@ -289,11 +329,20 @@ def encode_head(major: int, argument: int) -> bytes:
         ValueError: the argument is negative or does not fit 64 bits.
     """
     if 0 <= argument < 24:
-        return bytes((major << 5 | argument,))
-    for info, (bound, length) in enumerate(((1 << 8, 1), (1 << 16, 2), (1 << 32, 4), (1 << 64, 8)), 24):
-        if 0 <= argument < bound:
-            return bytes((major << 5 | info,)) + argument.to_bytes(length, "big")
+        return _BYTES[major << 5 | argument]
+    if 0 <= argument < 0x100:
+        return _BYTES[major << 5 | 24] + _BYTES[argument]
+    if 0 <= argument < 0x1_0000:
+        return _HEAD_16.pack(major << 5 | 25, argument)
+    if 0 <= argument < 0x1_0000_0000:
+        return _HEAD_32.pack(major << 5 | 26, argument)
+    if 0 <= argument <= INT_MAX:
+        return _HEAD_64.pack(major << 5 | 27, argument)
     raise ValueError("integer outside 64 bits")
+
+
+_BYTES = tuple(bytes((byte,)) for byte in range(256))
+_HEAD_16, _HEAD_32, _HEAD_64 = struct.Struct(">BH"), struct.Struct(">BI"), struct.Struct(">BQ")
 
 
 def _encode_float(value: float) -> bytes:
@@ -322,6 +371,9 @@ def is_name(text: str) -> bool:
 # --- reading fields in order ------------------------------------------------------------------------
 
 
+_ITEMS_MIN, _BYTES_PER_ITEM = 1_024, 8  # every message of specs/wire.cddl stays well within; ``test_messages`` tries
+
+
 class ArrayReader:
     """Reads the items of one array in order, each as the type its field has.
 
@@ -342,7 +394,7 @@ class ArrayReader:
         Raises:
             DecodeError: as ``decode``; WIRE-01 where the data is not an array.
         """
-        value = decode(data, size_max=size_max)
+        value = decode(data, size_max=size_max, items_max=_ITEMS_MIN + len(data) // _BYTES_PER_ITEM)
         if not isinstance(value, list):
             raise DecodeError("WIRE-01", f"{what} is not an array")
         return cls(value, what)

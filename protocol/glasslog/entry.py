@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import TypeAlias, assert_never
 
 from glasslog import codec, cose, statement
@@ -154,9 +155,14 @@ def entry_prefix(kind: LeafKind, author: str, seq: int) -> bytes:
     Raises:
         ValueError: ``author`` is not a name, or ``seq`` is outside 64 bits.
     """
+    return _entry_head(kind, author) + codec.encode_head(0, seq)
+
+
+@lru_cache(256)  # a network has few authors
+def _entry_head(kind: LeafKind, author: str) -> bytes:
     if not codec.is_name(author):
         raise ValueError(f"{author!r} is not a name")
-    return bytes((0x84, kind)) + codec.encode(author) + codec.encode_head(0, seq)
+    return bytes((0x84, kind)) + codec.encode(author)
 
 
 def number_entry(author: str, seq: int, statement_cbor: bytes) -> bytes:

@@ -87,43 +87,55 @@ class Shapes:
         """Check entries whose numbers are all encoded in the same length."""
         placed: dict[int, tuple[_Placed, ...]] = {}
         learn = LEARNT_PER_CALL_MAX
-        from_bytes, nothing = int.from_bytes, ()
+        length = -1  # of the entries that the locals below, those of the shape seen last, apply to
+        mask = expected = unit = range_mask = addend = carries = carry_pattern = 0
+        from_bytes = int.from_bytes
         for seq, entry in enumerate(entries, first):
+            expected += unit
             if len(entry) > SHAPE_BYTES_MAX:
                 _check_in_full(entry, author, seq)
                 continue
             value = from_bytes(entry, "big")
-            for mask, pattern, unit, range_mask, addend, carries, carry_pattern in placed.get(len(entry), nothing):
-                if value & mask == pattern + seq * unit and (
-                    not carries or (value & range_mask) + addend & carries == carry_pattern
-                ):
-                    break
-            else:
+            if (
+                len(entry) == length
+                and value & mask == expected
+                and (not carries or (value & range_mask) + addend & carries == carry_pattern)
+            ):
+                continue
+            known = placed.get(len(entry), ())
+            current = next((one for one in known if _matches(one, value, seq)), None)
+            if current is None:
                 kind, prefix = _begin(entry, author, seq)
-                known = self._find(kind, prefix, entry, value, seq)
-                if known is None:
+                current = self._find(kind, prefix, len(entry), value, seq)
+                if current is None:
                     _check_in_full(entry, author, seq)
                     if kind is None or learn == 0:
                         continue
                     learn -= 1
-                    shape = learn_shape(kind, entry[len(prefix) :])
-                    self._remember((kind, len(entry) - len(prefix)), shape)
-                    known = _place(shape, prefix, len(entry), seq)
-                placed[len(entry)] = (known, *placed.get(len(entry), nothing)[: SHAPES_PER_LENGTH_MAX - 1])
+                    current = self._learn(kind, prefix, entry, seq)
+                placed[len(entry)] = (current, *known[: SHAPES_PER_LENGTH_MAX - 1])
+            length = len(entry)
+            mask, pattern, unit, range_mask, addend, carries, carry_pattern = current
+            expected = pattern + seq * unit
 
-    def _find(self, kind: LeafKind | None, prefix: bytes, entry: bytes, value: int, seq: int) -> _Placed | None:
+    def _find(self, kind: LeafKind | None, prefix: bytes, length: int, value: int, seq: int) -> _Placed | None:
         """Return a known shape that the entry has, placed behind the author's prefix."""
         if kind is None:
             return None
-        key = kind, len(entry) - len(prefix)
+        key = kind, length - len(prefix)
         for shape in self._young.get(key) or self._old.get(key) or ():
-            placed = _place(shape, prefix, len(entry), seq)
-            exact = value & placed.mask == placed.pattern + seq * placed.unit
-            if exact and (value & shape.range_mask) + shape.addend & shape.carries == shape.carry_pattern:
+            placed = _place(shape, prefix, length, seq)
+            if _matches(placed, value, seq):
                 if key not in self._young:
                     self._remember(key, shape)
                 return placed
         return None
+
+    def _learn(self, kind: LeafKind, prefix: bytes, entry: bytes, seq: int) -> _Placed:
+        """Remember the shape of an entry that has passed the full check."""
+        shape = learn_shape(kind, entry[len(prefix) :])
+        self._remember((kind, len(entry) - len(prefix)), shape)
+        return _place(shape, prefix, len(entry), seq)
 
     def _remember(self, key: tuple[LeafKind, int], shape: Shape) -> None:
         if self._count >= SHAPES_MAX:
@@ -164,6 +176,11 @@ def _place(shape: Shape, prefix: bytes, length: int, seq: int) -> _Placed:
     unit = 1 << bits if prefix else 0
     pattern = shape.pattern | int.from_bytes(prefix, "big") << bits
     return _Placed(mask, pattern - seq * unit, unit, *shape[2:])
+
+
+def _matches(one: _Placed, value: int, seq: int) -> bool:
+    in_ranges = (value & one.range_mask) + one.addend & one.carries == one.carry_pattern
+    return in_ranges and value & one.mask == one.pattern + seq * one.unit
 
 
 # --- learning -------------------------------------------------------------------------------------

@@ -244,8 +244,10 @@ def _map_strings(value: Value, name: Key, change: _Change, depth: int) -> Value:
         members: Map = {}
         for key, item in value.items():
             change(str(key), False)
-            strings = isinstance(item, bytes | str)
-            members[key] = change(item, in_digest) if strings else _map_strings(item, key, change, depth + 1)
+            if isinstance(item, bytes | str):
+                members[key] = change(item, in_digest)
+            else:
+                members[key] = _map_strings(item, key, change, depth + 1)
         return members
     if isinstance(value, list):
         return [

@@ -29,7 +29,9 @@ class FrameReader:
     """Turns what arrives, in whatever pieces, into whole messages; never buffers past the message bound."""
 
     def __init__(self) -> None:
-        self._pending = bytearray()  # an incomplete frame header or frame
+        self._held: list[bytes] = []  # an incomplete frame, in pieces: joined once, however small they are
+        self._held_bytes = 0
+        self._needed = FRAME_HEADER_BYTES
         self._parts: tuple[list[bytes], list[bytes]] = ([], [])
         self._sizes = [0, 0]
 
@@ -39,24 +41,28 @@ class FrameReader:
         Raises:
             DecodeError: WIRE-20 unknown flags, WIRE-21 a frame or message over its bound, WIRE-22 an empty frame.
         """
-        if self._pending:
-            self._pending += chunk
-            data = bytes(self._pending)
-            self._pending.clear()
-        else:
-            data = chunk
+        self._held.append(chunk)
+        self._held_bytes += len(chunk)
+        if self._held_bytes < self._needed:
+            return
+        data = b"".join(self._held) if len(self._held) > 1 else chunk
+        self._held.clear()
         at = 0
+        self._needed = FRAME_HEADER_BYTES
         while len(data) - at >= FRAME_HEADER_BYTES:
             flags, length = data[at], int.from_bytes(data[at + 1 : at + FRAME_HEADER_BYTES], "big")
             self._check(flags, length)
             end = at + FRAME_HEADER_BYTES + length
             if end > len(data):
+                self._needed = end - at
                 break
             message = self._add(flags, data[at + FRAME_HEADER_BYTES : end])
             at = end
             if message is not None:
                 yield message
-        self._pending += data[at:]
+        self._held_bytes = len(data) - at
+        if self._held_bytes:
+            self._held.append(data[at:])
 
     def _check(self, flags: int, length: int) -> None:
         if flags & ~(_LAST | _BULK):

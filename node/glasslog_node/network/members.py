@@ -49,7 +49,7 @@ def parse_endpoint(text: str) -> Endpoint:
         host, _, port = text.rpartition(":")
         if host.startswith("[") and host.endswith("]") and _is_ip(host[1:-1], 6):
             host = host[1:-1]
-        elif ":" in host or "/" in host:
+        elif any(mark in host for mark in ":/[]"):
             host = ""
     if not host or not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
         raise ConfigError("NET-03", f"{text!r} is no network address", "write host:port or /ip4/.../tcp/...")

@@ -29,13 +29,15 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
 PLAINTEXT_BYTES_MAX = 65_535 - 16
-READ_BYTES = 256 << 10
+BUFFER_BYTES = 192 << 10  # per connection; at least one message of the largest size
+
+assert BUFFER_BYTES >= 2 + 65_535
 
 
 class _Cipher(Protocol):
     def encrypt_with_ad(self, ad: bytes | None, plaintext: bytes) -> bytes: ...
 
-    def decrypt_with_ad(self, ad: bytes | None, ciphertext: bytes) -> bytes: ...
+    def decrypt_with_ad(self, ad: bytes | None, ciphertext: memoryview) -> bytes: ...
 
 
 class RefusedError(Exception):
@@ -136,7 +138,8 @@ class NoiseWire:
         protocol = noise.conn.noise_state.noise_protocol
         self._encrypt = cast("_Cipher", protocol.cipher_state_encrypt).encrypt_with_ad
         self._decrypt = cast("_Cipher", protocol.cipher_state_decrypt).decrypt_with_ad
-        self._sealed = b""  # received, not a whole message yet
+        self._buffer = bytearray(BUFFER_BYTES)  # one for good: a new one per read would cost more than the read
+        self._filled = 0
         self._opened = b""  # decrypted, not asked for yet: only while protocols are being negotiated
         self.is_initiator = initiator
 
@@ -147,34 +150,39 @@ class NoiseWire:
             sealed = self._encrypt(None, data if whole else data[at : at + PLAINTEXT_BYTES_MAX])
             await self._stream.send_all(len(sealed).to_bytes(2, "big") + sealed)
 
-    async def receive_some(self) -> bytes:
-        """Return all that has arrived, decrypted; nothing at the end of the stream.
+    async def receive_some(self) -> list[bytes]:
+        """Return all that has arrived, decrypted, a piece per message; nothing at the end of the stream.
 
         Raises:
             trio.BrokenResourceError: the connection broke, or what arrived does not decrypt.
         """
         if self._opened:
             opened, self._opened = self._opened, b""
-            return opened
+            return [opened]
         while True:
-            received = bytes(await self._stream.receive_some(READ_BYTES))
-            if not received:
-                return b""
-            data = self._sealed + received if self._sealed else received
-            opened_messages: list[bytes] = []
-            at = 0
-            while len(data) - at >= 2:
-                end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-                if end > len(data):
+            pieces: list[bytes] = []
+            view, at, filled = memoryview(self._buffer), 0, self._filled
+            while filled - at >= 2:
+                end = at + 2 + (view[at] << 8 | view[at + 1])
+                if end > filled:
                     break
-                opened_messages.append(self._open(data[at + 2 : end]))
+                if opened := self._open(view[at + 2 : end]):  # an empty message is legal and says nothing
+                    pieces.append(opened)
                 at = end
-            self._sealed = data[at:]
-            opened = b"".join(opened_messages)
-            if opened:  # an empty message is legal and says nothing
-                return opened
+            if at:
+                self._buffer[: filled - at] = self._buffer[at:filled]
+                self._filled = filled - at
+            if pieces:
+                return pieces
+            try:
+                size = await self._stream.socket.recv_into(view[self._filled :])
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+            if size == 0:
+                return []
+            self._filled += size
 
-    def _open(self, sealed: bytes) -> bytes:
+    def _open(self, sealed: memoryview) -> bytes:
         try:
             return self._decrypt(None, sealed)
         except Exception as error:  # noqa: BLE001 - the library raises the cipher's own errors
@@ -186,7 +194,7 @@ class NoiseWire:
     # --- as the library's negotiation wants it ----------------------------------------------------
 
     async def read(self, n: int | None = None) -> bytes:
-        data = await self.receive_some()
+        data = b"".join(await self.receive_some())
         if not data:
             raise IncompleteReadError("closed by the peer")
         if n is not None and len(data) > n:

@@ -12,8 +12,9 @@ from collections import deque
 from glasslog.limits import MESSAGE_BYTES_MAX
 from glasslog_node.network.frames import FRAME_BYTES_MAX, FRAME_HEADER_BYTES, frame_header
 from glasslog_node.network.transport import Lane
+from glasslog_node.network.yamux import FRAME_DATA_MAX
 
-WRITE_BYTES = 64 << 10  # of control per write, and of bulk per piece: what one Noise message about holds
+WRITE_BYTES = FRAME_DATA_MAX  # of control per write, and of bulk per piece: what one Noise message holds
 QUEUE_BYTES_MAX = 64 << 20
 QUEUE_MESSAGES_MAX = 65_536
 

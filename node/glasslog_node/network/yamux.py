@@ -30,8 +30,8 @@ SEND_WINDOW_MAX: Final = 1 << 31
 class Wire(Protocol):
     """The secured connection below."""
 
-    async def receive_some(self) -> bytes:
-        """Return at least one byte, or nothing at the end."""
+    async def receive_some(self) -> list[bytes]:
+        """Return what has arrived, in pieces none of which is empty, or nothing at the end."""
         ...
 
     async def send_all(self, data: bytes) -> None:
@@ -213,11 +213,12 @@ class YamuxConnection:
     async def _read(self) -> None:
         try:
             while self._ended is None:
-                chunk = await self._wire.receive_some()
-                if not chunk:
+                pieces = await self._wire.receive_some()
+                if not pieces:
                     raise ConnectionEnded("closed by the peer")
-                self.received_bytes += len(chunk)
-                self._on_bytes(chunk)
+                for piece in pieces:
+                    self.received_bytes += len(piece)
+                    self._on_bytes(piece)
         except ConnectionEnded as end:
             self.close(str(end))
         except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -7,6 +7,7 @@ spawning. Read transactions are short; a forgotten one would keep every page fre
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -16,6 +17,7 @@ from typing import TypeAlias
 import lmdb
 from lmdb import _Database as Handle  # pyright: ignore[reportPrivateUsage] - the stubs have no other name for it
 
+from glasslog.errors import ProtocolError
 from glasslog_node.errors import StoreError
 from glasslog_node.store import schema
 
@@ -60,12 +62,18 @@ LEDGER_NAMES = tuple(field.name for field in fields(LedgerDatabases))
 ALL_NAMES = tuple(field.name for field in fields(Databases))
 
 
+_DAMAGE = (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError, lmdb.PageNotFoundError)
+
+
 @contextmanager
 def store_errors(doing: str, path: Path) -> Generator[None]:
-    """Turn what LMDB and the operating system raise into a ``StoreError`` that names the store."""
+    """Turn what LMDB and the operating system raise into a ``StoreError`` that names the store.
+
+    A stored value that does not decode is damage too: nothing is stored that was not decoded first.
+    """
     try:
         yield
-    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError, lmdb.PageNotFoundError) as e:
+    except (*_DAMAGE, ProtocolError, struct.error) as e:
         raise StoreError("STORE-03", f"{path} is not an intact store ({e})", "restore it from a backup") from e
     except (lmdb.Error, OSError) as e:
         raise StoreError("STORE-05", f"{doing} {path} failed: {e}", "check disk space, permissions and disk") from e
@@ -128,12 +136,19 @@ def open_environment(path: Path, *, create: bool = False, readonly: bool = False
             if not readonly:
                 env.reader_check()
             _check_schema(path, env, unborn=create)
-            with env.begin(write=not readonly) as txn:
-                db = Databases(**{name: env.open_db(name.encode(), txn=txn, create=not readonly) for name in ALL_NAMES})
+            db = _open_databases(env, readonly=readonly)
     except BaseException:
         env.close()
         raise
     return Environment(path, env, db)
+
+
+def _open_databases(env: lmdb.Environment, *, readonly: bool) -> Databases:
+    """All at once where they may have to be made: seventeen commits would be seventeen syncs."""
+    if readonly:
+        return Databases(**{name: env.open_db(name.encode(), create=False) for name in ALL_NAMES})
+    with env.begin(write=True) as txn:
+        return Databases(**{name: env.open_db(name.encode(), txn=txn) for name in ALL_NAMES})
 
 
 def _needs_lock(path: Path, *, readonly: bool) -> bool:

@@ -40,6 +40,13 @@ class Evidence:
     first: bytes
     second: bytes
 
+    @property
+    def place(self) -> int:
+        """The view the votes are of, or the number of the forked block."""
+        if self.fault is Fault.AUTHOR_FORK:
+            return decode_header_leaf(self.first)[0].seq
+        return _read_vote(self.first).view
+
     def encode(self) -> bytes:
         """Return the canonical bytes that enter the ledger."""
         return codec.encode([EVIDENCE_DOMAIN, self.fault.value, self.epoch, self.accused, self.first, self.second])

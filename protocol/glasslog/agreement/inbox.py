@@ -216,7 +216,7 @@ class Inbox:
 
     def _accuse_fork(self, held: Admitted, header: bytes) -> None:
         evidence = of_headers(self._r.membership.epoch, held.ref.author, held.leaf, header)
-        self._r.accuse(evidence, held.ref.seq)
+        self._r.accuse(evidence)
 
     def _note_haves(self) -> None:
         """Say how far every author's chain is now held without a gap, where that has grown (A9)."""

@@ -40,7 +40,7 @@ from glasslog.agreement.effects import (
     SavedProposal,
     Send,
 )
-from glasslog.agreement.evidence import Evidence
+from glasslog.agreement.evidence import Evidence, decode_evidence
 from glasslog.agreement.inbox import Inbox
 from glasslog.agreement.leader import Penalties, parent_of, select
 from glasslog.agreement.messages import (
@@ -124,6 +124,10 @@ class Replica:
             self.tally.round(vote.view).own[vote.kind] = vote
             completed, _ = self.tally.add_vote(vote)
             assert completed is None, "a quorum of one"
+        for data in durable.evidence:
+            known = decode_evidence(data)
+            self.accused.add((known.accused, known.fault.value, known.place))
+            self.emit(Report(data))  # the crash may have come before it was entered
 
     # --- the seam ---------------------------------------------------------------------------------
 
@@ -206,9 +210,9 @@ class Replica:
         """Put a durable block on the shelf."""
         self.shelf.hold(Admitted.of(block))
 
-    def accuse(self, evidence: Evidence, place: int) -> None:
+    def accuse(self, evidence: Evidence) -> None:
         """Keep and report evidence, once for each accused, fault and place (view or block number) (A14)."""
-        key = (evidence.accused, evidence.fault.value, place)
+        key = (evidence.accused, evidence.fault.value, evidence.place)
         if key in self.accused:
             return
         self.accused.add(key)
@@ -222,7 +226,7 @@ class Replica:
         """Count a verified or own vote and learn what it completes."""
         certificate, evidence = self.tally.add_vote(vote)
         if evidence is not None:
-            self.accuse(evidence, vote.view)
+            self.accuse(evidence)
         if certificate is not None:
             self.learn_certificate(certificate)
 
@@ -232,7 +236,7 @@ class Replica:
         if certificate.view <= self.tally.floor_view:
             return
         for evidence in self.tally.evidence_in(certificate):
-            self.accuse(evidence, certificate.view)
+            self.accuse(evidence)
         is_new, contradiction = self.tally.add_certificate(certificate)
         if contradiction is not None:
             self.halt("AGREE-01", f"view {certificate.view} has {contradiction}: more than f validators are faulty")

@@ -1,0 +1,125 @@
+"""The table of commands, and how one is found: by name, imported when it is called and not before.
+
+``glasslog verify`` must start where only the base package is installed, and fast: neither this module nor
+``__main__`` may import trio, pydantic, libp2p or httpx. A test holds them to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: the module that has its ``command`` function (or ``function``), and its line of help."""
+
+    module: str
+    help: str
+    function: str = "command"
+
+
+_CLI = "glasslog_node.cli."
+TOP: Mapping[str, Entry] = {
+    "demo": Entry(_CLI + "demo", "Watch a network attest a real model; with --tamper, see five lies caught."),
+    "submit": Entry(_CLI + "submit", "Submit in-toto statements to your node."),
+    "prove": Entry(_CLI + "prove", "Fetch the bundle that proves one entry."),
+    "verify": Entry(_CLI + "verify", "Verify a bundle offline, against a policy."),
+    "audit": Entry(_CLI + "audit", "Re-derive a whole replica from its leaves and signatures."),
+    "status": Entry(_CLI + "status", "Show where a node stands, and why it is not finalizing."),
+    "backup": Entry(_CLI + "backup", "Copy a node's replica, also while it runs."),
+}
+GROUPS: Mapping[str, tuple[str, Mapping[str, Entry]]] = {
+    "node": (
+        "Run a node.",
+        {
+            "run": Entry(_CLI + "node", "Run one node in the foreground.", "run"),
+            "serve-public": Entry(
+                _CLI + "node", "Serve a node's replica read-only, in its own process.", "serve_public"
+            ),
+        },
+    ),
+    "testnet": (
+        "A network on one machine, for trying things out.",
+        {
+            "new": Entry(_CLI + "testnet_new", "Make a network's keys, genesis, policy and configurations."),
+            "up": Entry(_CLI + "testnet_up", "Run it until Ctrl-C."),
+        },
+    ),
+    "trust": (
+        "Policies: whom you trust.",
+        {"show": Entry(_CLI + "trust", "Show a policy's validators, keys and quorum, in words.", "show")},
+    ),
+    "bench": (
+        "Measurements.",
+        {"load": Entry(_CLI + "bench", "Put load on a real local network and measure it from outside.")},
+    ),
+}
+
+
+_ORDER = {
+    name: place
+    for place, name in enumerate(
+        ("demo", "testnet", "node", "submit", "prove", "verify", "audit", "status", "backup", "trust", "bench"), 1
+    )
+}
+
+
+def _placeholder() -> None:
+    """Stand in for a command in a list of commands; never called."""
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists its commands from a table and imports the one that is called."""
+
+    entries: Mapping[str, Entry] = {}
+
+    def __init__(self, **attrs: Any) -> None:  # noqa: ANN401 - passed through to Typer as they come
+        super().__init__(**attrs)
+        for name, entry in self.entries.items():
+            self.add_command(_as_command(name, _placeholder, entry.help), name)
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - the type is Typer's private one
+        """Return the commands in the order of use, groups among them."""
+        return sorted(super().list_commands(ctx), key=lambda name: (_ORDER.get(name, 0), name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - the types are Typer's private ones
+        """Return the command that ``args`` begins with, imported."""
+        name, command, rest = super().resolve_command(ctx, args)
+        entry = self.entries.get(name or "")
+        if entry is not None:
+            command = _as_command(name or "", getattr(import_module(entry.module), entry.function), entry.help)
+        return name, command, rest
+
+
+def _as_command(name: str, function: Any, help_line: str) -> Any:  # noqa: ANN401 - any signature Typer understands
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name=name, help=function.__doc__ if function is not _placeholder else help_line)(function)
+    return typer.main.get_command(single)
+
+
+def _group_class(table: Mapping[str, Entry]) -> type[LazyGroup]:
+    return type("LazyGroup", (LazyGroup,), {"entries": table})
+
+
+def build_app() -> typer.Typer:
+    """Return the whole command line."""
+    app = typer.Typer(
+        cls=_group_class(TOP),
+        help="A shared, append-only audit log for AI provenance.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_placeholder)
+    for name, (help_line, table) in GROUPS.items():
+        group = typer.Typer(cls=_group_class(table), no_args_is_help=True, rich_markup_mode=None)
+        group.callback()(_placeholder)
+        app.add_typer(group, name=name, help=help_line)
+    return app
