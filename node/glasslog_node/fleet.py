@@ -114,6 +114,26 @@ class Fleet:
         fact = f"not every node finalized height {height} within {seconds:g} s"
         raise OperatingError("FLEET-02", fact, f"read {LOG_FILE} in the nodes' folders of {self.testnet.folder}")
 
+    async def wait_until_connected(self, seconds: float) -> None:
+        """Return once every node that runs is connected to every other one that does.
+
+        Raises:
+            OperatingError: FLEET-01 a node ended, FLEET-03 it took longer than ``seconds``.
+        """
+        running = {name for name, process in self.processes.items() if process.poll() is None}
+        with trio.move_on_after(seconds) as patience:
+            for node in self.testnet.nodes:
+                while node.name in running:
+                    status = await self.status(node) or {}
+                    connected = {peer["name"] for peer in status.get("peers", ()) if peer["connected"]}
+                    if running - {node.name} <= connected:
+                        break
+                    self._check_alive()
+                    await trio.sleep(0.05)
+        if patience.cancelled_caught:
+            fact = f"not every node found the others within {seconds:g} s"
+            raise OperatingError("FLEET-03", fact, f"read {LOG_FILE} in the nodes' folders of {self.testnet.folder}")
+
     def _check_alive(self) -> None:
         for name, status in self.ended().items():
             node = next(node for node in self.testnet.nodes if node.name == name)

@@ -262,6 +262,7 @@ class Author:
         self._metrics.blocks.inc()
         self._open[block.ref.seq] = trio.current_time()
         self._offer(HeldBlock(block.ref, block.leaf, block.entries))
+        self._wake()
 
     def _build(self, items: Sequence[bytes], state: SealState) -> Block:
         return build_block(

@@ -21,7 +21,7 @@ from nacl.signing import SigningKey
 from glasslog_node.network.libp2p import Libp2pTransport
 from glasslog_node.network.members import Endpoint, PeerAddress
 from glasslog_node.network.timing import Timing
-from glasslog_node.network.transport import Transport, TransportEvent
+from glasslog_node.network.transport import PeerLost, Transport, TransportEvent
 
 GENESIS = hashlib.sha256(b"the network of the tests").digest()
 WITHIN = 20.0  # seconds any single wait may take, on a loaded machine
@@ -88,16 +88,12 @@ class Town:
 class Child:
     """A transport in another process; ended with the ``with`` block whatever happens."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self._config = config
+    def __init__(self, config: dict[str, Any], command: list[str] | None = None) -> None:
+        self._command = command or [sys.executable, str(FOLDER / "network_child.py"), json.dumps(config)]
         self._pending = b""
 
     def __enter__(self) -> Child:
-        self.process = subprocess.Popen(
-            [sys.executable, str(FOLDER / "network_child.py"), json.dumps(self._config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        self.process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._stdin = self.process.stdin
@@ -113,9 +109,8 @@ class Child:
             self.process.kill()
         self.process.wait()
         self._stdin.close()
-
-    async def close_pipe(self) -> None:
-        await self._stdout.aclose()
+        os.close(self._stdout._fd_holder.fd)
+        self._stdout._fd_holder.fd = -1
 
     def tell(self, **command: Any) -> None:
         self._stdin.write(json.dumps(command).encode() + b"\n")
@@ -147,6 +142,7 @@ async def next_event(transport: Transport, kind: type[EventT], **wanted: Any) ->
             event: TransportEvent = await transport.events.receive()
             if isinstance(event, kind) and all(getattr(event, key) == value for key, value in wanted.items()):
                 return event
+            assert kind is PeerLost or not isinstance(event, PeerLost), event
 
 
 @asynccontextmanager

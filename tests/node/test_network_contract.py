@@ -33,8 +33,9 @@ def memory_kind(*names: str) -> Make:
 
 
 def libp2p_kind(*names: str) -> Make:
+    """Only the smaller name dials: two that dial each other at once reconnect, which would disturb the counting."""
     town = Town(*names)
-    return lambda name, **more: town.transport(name, **more)
+    return lambda name, **more: town.transport(name, unknown=tuple(each for each in names if each < name), **more)
 
 
 @pytest.fixture(params=[memory_kind, libp2p_kind], ids=["memory", "libp2p"])

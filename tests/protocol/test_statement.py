@@ -85,7 +85,7 @@ def _with_number(number: str) -> str:
     ("text", "code"),
     [
         ("", "STMT-02"), ("{", "STMT-02"), (b"\xff", "STMT-02"), ("[]", "STMT-07"), ("1", "STMT-07"), ("{}", "STMT-08"),
-        ('"' + "x" * JSON_BYTES_MAX + '"', "STMT-01"), ("[" * 200_000, "STMT-05"), ("[" * 17 + "]" * 17, "STMT-05"),
+        ('"' + "x" * JSON_BYTES_MAX + '"', "STMT-01"), ("[" * 200_000, "STMT-05"), ("[" * 18 + "]" * 18, "STMT-05"),
         (_with_number('4, "steps": 3'), "STMT-03"), (_with_number("NaN"), "STMT-04"), (_with_number("-Infinity"), "STMT-04"),
         (_with_number("18446744073709551616"), "STMT-04"), (_with_number("-9223372036854775809"), "STMT-04"),
         (_with_number("9" * 5000), "STMT-04"), (_with_number("1e999"), "STMT-04"), (_with_number("1e-999"), "STMT-04"),

@@ -142,6 +142,7 @@ class Libp2pTransport:
         from glasslog_node.network.host import MemberHost
 
         patch_library()
+        logging.getLogger("libp2p").setLevel(logging.CRITICAL)  # it calls every peer's fault an error; we say it once
         self._host = host = MemberHost(self._seed, self._by_id.__contains__, self._timing)
         network = self._hello.genesis_hash.hex()[:32]
         self._gossip = gossip = Gossip(
@@ -212,9 +213,11 @@ class Libp2pTransport:
     def _remove(self, peer: _Peer) -> None:
         del self._peers[peer.name]
         del self._by_id[peer.peer_id]
-        peer.dialling.cancel()
+        peer.wake()
         if peer.session is not None:
             peer.session.link.end("no longer a member")
+        else:
+            peer.dialling.cancel()
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -224,7 +227,7 @@ class Libp2pTransport:
 
         pause = self._timing.retry_first
         with peer.dialling:
-            while True:
+            while self._peers.get(peer.name) is peer:
                 endpoint = peer.address.endpoint
                 if endpoint is None or peer.session is not None:
                     await peer.changed.wait()

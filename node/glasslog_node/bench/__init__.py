@@ -1,0 +1,1 @@
+"""Load against a real local network, measured from outside: processes, loopback, disks and all."""
