@@ -1,4 +1,4 @@
-"""A weights statement from the files of a model (specs/statements.md)."""
+"""A weights statement from the files of a model (specs/log.md, L4)."""
 
 from __future__ import annotations
 

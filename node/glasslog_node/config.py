@@ -52,7 +52,7 @@ class InvalidConfigError(ConfigError):
 
 
 def check_name(value: str) -> str:
-    """Return a member's name unchanged, or refuse it (specs/membership.md, names)."""
+    """Return a member's name unchanged, or refuse it (specs/log.md, names)."""
     if len(value) > NAME_BYTES_MAX or not _NAME.fullmatch(value):
         raise PydanticCustomError("glasslog_value", "a member name is 1 to 63 of a-z, 0-9, '.', '-', not at either end")
     return value

@@ -1,4 +1,4 @@
-"""Key files: one secret seed per purpose, readable by its owner only (specs/threat-model.md).
+"""Key files: one secret seed per purpose, readable by its owner only (specs/threat-model.md, T6).
 
 Three lines of text::
 

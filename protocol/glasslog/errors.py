@@ -1,4 +1,4 @@
-"""Whose fault is it? That question is the tree of errors (specs/threat-model.md).
+"""Whose fault is it? That question is the tree of errors (specs/threat-model.md, T4).
 
 ``ProtocolError`` and below: bytes from outside broke a rule; caught once, where bytes enter.
 A plain ``RuntimeError``, ``ValueError`` or ``assert`` from inside: our own bug; it stops the node.

@@ -1,4 +1,4 @@
-"""Statements: the in-toto Statement v1 model as canonical CBOR, lossless to and from its JSON (specs/statements.md).
+"""Statements: the in-toto Statement v1 model as canonical CBOR, lossless to and from its JSON (specs/log.md, L4).
 
 In memory a statement is a map with the members ``_type``, ``subject``, ``predicateType`` and, if given, ``predicate``.
 One thing differs from the JSON: where a member named ``digest`` is a map, its values that are non-empty, even-length,

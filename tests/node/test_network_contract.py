@@ -8,8 +8,6 @@ from typing import Any, TypeAlias
 
 import pytest
 import trio
-from node.network_child import OrderCheck, numbered_message
-from node.network_rig import Town, next_event, run, running, until
 
 from glasslog.limits import MESSAGE_BYTES_MAX
 from glasslog_node.errors import NetworkError
@@ -22,6 +20,8 @@ from glasslog_node.network.transport import (
     PeerLost,
     Transport,
 )
+from node.network_child import OrderCheck, numbered_message
+from node.network_rig import Town, next_event, run, running, until
 
 Make: TypeAlias = Callable[..., "Transport"]
 Kind: TypeAlias = Callable[..., Make]

@@ -11,6 +11,11 @@ import sys
 
 import pytest
 import trio
+
+from glasslog_node.network.libp2p import Libp2pTransport
+from glasslog_node.network.members import Endpoint, PeerAddress
+from glasslog_node.network.timing import Timing
+from glasslog_node.network.transport import GossipReceived, Lane, MessageReceived, PeerConnected, PeerLost
 from node.network_child import numbered_message
 from node.network_rig import (
     FOLDER,
@@ -26,11 +31,6 @@ from node.network_rig import (
     seed_of,
     until,
 )
-
-from glasslog_node.network.libp2p import Libp2pTransport
-from glasslog_node.network.members import Endpoint, PeerAddress
-from glasslog_node.network.timing import Timing
-from glasslog_node.network.transport import GossipReceived, Lane, MessageReceived, PeerConnected, PeerLost
 
 pytestmark = pytest.mark.processes
 
@@ -95,6 +95,7 @@ def test_frozen_peer_is_lost_within_its_deadline_and_others_are_unaffected() -> 
             async with running(a):
                 for child in (frozen, healthy):
                     await child.wait_for(event="connected", peer="a")
+                    await next_event(a, PeerConnected)
                 os.kill(frozen.process.pid, signal.SIGSTOP)
                 frozen_at = trio.current_time()
                 for number in range(40):  # more than its window and the kernel hold
@@ -209,7 +210,14 @@ def test_library_as_shipped_links_and_gossips_with_us() -> None:
         town = Town("a", "stock")
         a = town.transport("a", unknown=("stock",))
         topic = f"glasslog/{GENESIS.hex()[:32]}/blocks"
-        arguments = ["stock", seed_of("stock").hex(), str(town.ports["a"]), public_key_of("a").hex(), GENESIS.hex(), topic]
+        arguments = [
+            "stock",
+            seed_of("stock").hex(),
+            str(town.ports["a"]),
+            public_key_of("a").hex(),
+            GENESIS.hex(),
+            topic,
+        ]
         async with running(a):
             with Child({}, [sys.executable, str(FOLDER / "network_stock_peer.py"), *arguments]) as stock:
                 assert (await stock.wait_for(event="hello"))["from"] == "a"

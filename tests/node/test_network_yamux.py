@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from node.network_rig import run
 
 from glasslog_node.network.yamux import (
     ACK,
@@ -27,6 +26,7 @@ from glasslog_node.network.yamux import (
     YamuxConnection,
     YamuxStream,
 )
+from node.network_rig import run
 
 
 class Pipe:

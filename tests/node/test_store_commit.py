@@ -174,11 +174,13 @@ def test_a_rolled_back_store_says_so_and_goes_on_saying_so(tmp_path: Path, world
         store.commit([OwnVote(vote(1, Kind.FINALIZE, b"d" * 32))])
     shutil.rmtree(tmp_path / "s")
     (tmp_path / "old").rename(tmp_path / "s")
+    mark = default_mark_path(tmp_path / "s").read_bytes()
     with Store.open(tmp_path / "s") as store:
         assert store.load().lost
         assert "rolled back" in (store.lost_reason or "")
         for view in range(2, 9):  # its generation now passes the mark's
             store.commit([OwnVote(vote(view, Kind.NULLIFY, b""))])
+    assert default_mark_path(tmp_path / "s").read_bytes() == mark, "another old copy would pass by a newer mark"
     with Store.open(tmp_path / "s") as store:
         assert store.load().lost
         store.commit([StateRecovered(12)])
@@ -209,6 +211,9 @@ def test_a_vanished_store_is_lost_though_the_mark_is_there(tmp_path: Path, world
     shutil.rmtree(tmp_path / "s")
     with Store.open(tmp_path / "s", create=True, genesis=world.genesis) as store:
         assert store.state_lost
+        store.commit([StateRecovered(9)])
+    with Store.open(tmp_path / "s") as store:
+        assert not store.state_lost, "the new store is short, and the mark must not have gone back"
 
 
 def test_one_torn_slot_of_the_mark_leaves_the_other_as_a_bound(tmp_path: Path, world: World) -> None:

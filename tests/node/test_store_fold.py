@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from glasslog.agreement.durable import Durable
@@ -31,7 +31,13 @@ ACTIONS = (
     "intent", "published", "evidence", "recovered",
 )  # fmt: skip
 THEN = st.sampled_from(["", "commit", "reopen"])
-STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 3), st.sampled_from(Kind), THEN), max_size=40)
+NUMBER = st.sampled_from([0, 1, 1, 1, 2, 3])  # 1 is the view that the next height finalizes
+STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), NUMBER, st.sampled_from(Kind), THEN), min_size=8, max_size=50)
+EDGE = [  # own words at the very view that becomes final, and two certificates for it
+    *[(action, number, Kind.FINALIZE, "") for action in ("vote", "proposal", "certificate") for number in (0, 1, 2)],
+    ("final", 0, Kind.FINALIZE, "reopen"),
+]
+TWICE = [("certificate", number, Kind.FINALIZE, "commit") for number in (3, 2)]
 
 
 class History:
@@ -83,6 +89,8 @@ class History:
 
 
 @given(STEPS)
+@example(EDGE)
+@example([*TWICE, ("final", 0, Kind.FINALIZE, ""), ("certificate", 2, Kind.FINALIZE, "reopen")])
 @settings(max_examples=80, deadline=None)
 def test_loading_equals_the_fold_of_everything_committed(steps: list[tuple[str, int, Kind, str]]) -> None:
     history = History()

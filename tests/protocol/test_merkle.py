@@ -236,6 +236,20 @@ def test_empty_tree_proves_only_itself() -> None:
             merkle.verify_consistency(0, size2, proof, root1, root2)
 
 
+def test_hashes_of_other_lengths_cannot_share_a_node_out_anew() -> None:
+    """Cut elsewhere, the same 64 bytes hash to the same parent: only the lengths give it away."""
+    left, right = LEAVES[:2]
+    root = merkle.hash_children(left, right)
+    merkle.verify_consistency(1, 2, [right], left, root)
+    merkle.verify_inclusion(0, 2, left, [right], root)
+    for verify in (
+        lambda: merkle.verify_consistency(1, 2, [right[16:]], left + right[:16], root),
+        lambda: merkle.verify_inclusion(0, 2, left + right[:16], [right[16:]], root),
+    ):
+        with pytest.raises(ProofError, match="PROOF-02"):
+            verify()
+
+
 # --- public vectors -------------------------------------------------------------------------------
 
 

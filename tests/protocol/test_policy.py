@@ -350,3 +350,39 @@ def test_policy_without_groups_is_not_of_the_shape() -> None:
 
 def test_every_line_of_the_note_is_by_a_key_of_the_policy() -> None:
     assert verify_note(NOTE, POLICY.bft().keys, check=check_line, strict=True) == POLICY.bft().keys
+
+
+def rebuild(order: list[int], *, logs: list[int] | None = None, witnesses: list[int] | None = None) -> Policy:
+    """The four validators' policy with its lines in another order, or with lines of other validators."""
+    chosen = [POLICY.logs[n] for n in logs or order]
+    pairs = [witness for n in witnesses or order for witness in POLICY.witnesses[2 * n : 2 * n + 2]]
+    groups = [POLICY.groups[n] for n in order]
+    bft = Group("bft", compute_quorum(len(order)), tuple([group.name for group in groups]))
+    return Policy.parse(Policy(tuple(chosen), tuple(pairs), (*groups, bft), "bft").format())
+
+
+def test_policy_with_lines_of_too_many_is_refused() -> None:
+    assert rebuild([0, 1, 2]).bft().quorum == 3
+    for policy in (rebuild([0, 1, 2], logs=[0, 1, 2, 3]), rebuild([0, 1, 2], witnesses=[0, 1, 2, 3])):
+        with pytest.raises(ProofError, match=r"POLICY-10 \d log and \d witness lines for 3 validators"):
+            policy.bft()
+
+
+def test_policy_out_of_the_order_of_names_is_refused() -> None:
+    assert rebuild([0, 1, 2, 3]) == POLICY
+    with pytest.raises(ProofError, match="POLICY-10 the validators are not in the order"):
+        rebuild([1, 0, 2, 3]).bft()
+
+
+@pytest.mark.parametrize(
+    ("member", "network", "origin"),
+    [("institute-2", "other", ORIGIN), ("institute-9", NETWORK, ORIGIN), ("institute-2", NETWORK, "ledger.example/x")],
+)
+def test_policy_with_a_key_for_another_member_network_or_log_is_refused(member: str, network: str, origin: str) -> None:
+    cosigner = make_validator(2).cosigner
+    log = VerifierKey.build(origin, TYPE_ED25519, cosigner.log.key)
+    ed25519 = VerifierKey.build(f"{member}/{network}", TYPE_COSIGNATURE_V1, cosigner.ed25519.key)
+    data = FILE.replace(cosigner.log.format().encode(), log.format().encode())
+    data = data.replace(cosigner.ed25519.format().encode(), ed25519.format().encode())
+    with pytest.raises(ProofError, match="POLICY-10 a key of institute-2 is named for another"):
+        Policy.parse(data).bft()

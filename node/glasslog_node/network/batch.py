@@ -1,4 +1,4 @@
-"""Several payloads in one gossip message: ``(uint32 length || payload)*``, big-endian (specs/wire.md)."""
+"""Several payloads in one gossip message: ``(uint32 length || payload)*``, big-endian (specs/wire.md, W6)."""
 
 from __future__ import annotations
 

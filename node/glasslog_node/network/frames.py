@@ -1,4 +1,4 @@
-"""How messages are cut into frames on a member link, and put together again (specs/wire.md).
+"""How messages are cut into frames on a member link, and put together again (specs/wire.md, W3).
 
 A frame is ``flags (1 byte) || length (3 bytes, big-endian) || data``, 1 <= length <= FRAME_BYTES_MAX. Bit 0 of
 ``flags`` marks the last frame of its message, bit 1 the bulk lane; other bits are refused. The frames of one

@@ -224,7 +224,7 @@ class Gossip:
             await stack.enter_async_context(background_trio_service(router))
             async with trio.open_nursery() as nursery:
                 for topic, wire_topic in self._topics.items():
-                    pubsub.set_topic_validator(wire_topic, self._validate, False)  # noqa: FBT003 - the library's signature
+                    pubsub.set_topic_validator(wire_topic, self._validate, False)
                     subscription = await pubsub.subscribe(wire_topic)
                     nursery.start_soon(self._listen, topic, subscription, deliver)
                     nursery.start_soon(self._publish, topic, wire_topic, pubsub)

@@ -1,4 +1,4 @@
-"""The first bytes on a member link, in both directions (specs/wire.md).
+"""The first bytes on a member link, in both directions (specs/wire.md, W2).
 
 ``"glasslog" || version uint16 || genesis-hash 32 || run 16 || name length uint8 || name``. Both sides send at once and
 check what they get, so both know why a link was refused. ``run`` is drawn at each start of the process: by it
@@ -44,7 +44,9 @@ class Hello:
         if self.version != LINK_VERSION:
             raise AdmissionError("LINK-02", f"{name} speaks link version {self.version}, we speak {LINK_VERSION}")
         if self.genesis_hash != genesis_hash:
-            raise AdmissionError("LINK-03", f"{name} belongs to another network, genesis {self.genesis_hash.hex()[:16]}")
+            raise AdmissionError(
+                "LINK-03", f"{name} belongs to another network, genesis {self.genesis_hash.hex()[:16]}"
+            )
         if self.name != name:
             raise AdmissionError("LINK-04", f"the key of {name} came with the name {self.name!r}")
 

@@ -86,7 +86,9 @@ class MemberConnection:
             RefusedError: the peer speaks none of them.
         """
         stream = await self.yamux.open_stream()
-        communicator = cast("IMultiselectCommunicator", MultiselectCommunicator(cast("Any", LibraryStream(self, stream))))
+        communicator = cast(
+            "IMultiselectCommunicator", MultiselectCommunicator(cast("Any", LibraryStream(self, stream)))
+        )
         try:
             chosen = await MultiselectClient().select_one_of([TProtocol(p) for p in protocols], communicator)
         except MultiselectClientError as error:

@@ -101,7 +101,7 @@ class Handshaker:
             raise RefusedError(f"speaks no Noise or no Yamux: {error}") from error
         except HandshakeFailure as error:
             raise RefusedError(f"handshake refused: {error or type(error).__name__}") from error
-        except Exception as error:  # noqa: BLE001 - what a stranger's bytes raise inside the library is not listed
+        except Exception as error:
             raise RefusedError(f"handshake failed: {type(error).__name__} {error}".rstrip()) from error
         return peer, wire
 
@@ -185,7 +185,7 @@ class NoiseWire:
     def _open(self, sealed: memoryview) -> bytes:
         try:
             return self._decrypt(None, sealed)
-        except Exception as error:  # noqa: BLE001 - the library raises the cipher's own errors
+        except Exception as error:
             raise trio.BrokenResourceError("does not decrypt") from error
 
     async def aclose(self) -> None:

@@ -267,7 +267,9 @@ class YamuxConnection:
         """Why the connection is over, or None while it lasts."""
         return self._ended
 
-    async def send_frame(self, kind: int, flags: int, stream_id: int, length: int, data: bytes | memoryview = b"") -> None:
+    async def send_frame(
+        self, kind: int, flags: int, stream_id: int, length: int, data: bytes | memoryview = b""
+    ) -> None:
         """Write one frame; writers take turns in order.
 
         Raises:

@@ -71,8 +71,10 @@ def backup_replica(store: Ledger, target: Path) -> int:
     return snapshot.size
 
 
-def backup_full(store: Ledger, target: Path) -> None:
+def backup_full(store: Ledger, target: Path) -> int:
     """Write a full copy of *store*: own votes and spool too. Private; and one read transaction as long as it takes.
+
+    Returns the number of leaves copied.
 
     Raises:
         StoreError: STORE-10 *target* exists, STORE-05 it cannot be written.
@@ -84,6 +86,7 @@ def backup_full(store: Ledger, target: Path) -> None:
         try:
             with store_errors("writing", partial), copy.env.begin(write=True) as txn:
                 txn.put(schema.META_LOST, b"restored from a backup", db=copy.db.meta)
+            return Ledger(copy).size
         finally:
             copy.close()
 

@@ -106,7 +106,7 @@ class Store(Spooling):
 
     @property
     def generation(self) -> int:
-        """Number of commits this store has seen."""
+        """Number of commits this node has made, by this store and by the mark."""
         return schema.read_u64(self.environment.meta(schema.META_GENERATION) or schema.u64(0))
 
     @property
@@ -138,8 +138,14 @@ class Store(Spooling):
             reason = f"rolled back: commit {self.generation} here, {mark.generation} by the mark {path}"
         else:
             return
-        # Written down, for the commits to come would overtake the mark.
-        self._submit(lambda txn: txn.put(schema.META_LOST, reason.encode(), db=self._db.meta)).result()
+        reached = 0 if mark is None else mark.generation
+
+        def work(txn: WriteTxn) -> None:
+            # Written down, for the commits to come overtake the mark; which itself must never go back.
+            txn.put(schema.META_LOST, reason.encode(), db=self._db.meta)
+            txn.put(schema.META_GENERATION, schema.u64(max(reached, self.generation)), db=self._db.meta)
+
+        self._submit(work).result()
 
     # --- writing ----------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What replicas say to one another, and the bytes it is said in (specs/wire.md, specs/wire.cddl).
+"""What replicas say to one another, and the bytes it is said in (specs/wire.md, W4; specs/wire.cddl).
 
 Every message is one deterministic-CBOR array whose first element is its type. ``encode_message`` and
 ``decode_message`` are each other's inverse; ``decode_message`` refuses everything else with

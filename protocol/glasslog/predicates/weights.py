@@ -1,4 +1,4 @@
-"""The weights predicate: what a model's parameters are, whatever file they are kept in (specs/statements.md).
+"""The weights predicate: what a model's parameters are, whatever file they are kept in (specs/log.md, L4).
 
 The *content root* depends on the tensors alone: per tensor its name, element type, shape and bytes, sorted by name, an
 RFC 9162 tree over the records. The same tensors in another file, format or order have the same root, and one tensor
