@@ -27,12 +27,15 @@ PYTHONS = ("3.11", "3.12", "3.13")
 ARCHITECTURES = ("x86_64", "aarch64")
 GLIBC_MINOR_MAX = 36  # Debian 12's
 
-# Declared by libp2p 0.8.1, and left out on purpose.
+# Declared by libp2p 0.8.1 and fracast 0.1.0, and left out on purpose.
 LEFT_OUT = {
     "fastecdsa": "has no Linux wheel, so it would need a compiler; it serves ECDSA peer ids, which glasslog refuses",
-    "mypy-protobuf": "a code generator of libp2p's own build",
-    "types-requests": "type stubs of libp2p's own build",
-}
+    "mypy-protobuf": "is a code generator of libp2p's own build",
+    "types-requests": "are type stubs of libp2p's own build",
+} | dict.fromkeys(
+    ("huggingface-hub", "numpy", "safetensors", "torch"),
+    "is declared by fracast, of which the demonstration reads one file and runs no code",
+)
 # Pure Python published as source only: built on the spot by the locked setuptools, with no compiler.
 SOURCE_ONLY = ("python-baseconv", "varint")
 
@@ -59,8 +62,8 @@ def read_locks() -> tuple[Lock, ...]:
     """The four lists, as ``pyproject.toml`` describes them."""
     project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    runtime = (*project["project"]["dependencies"], *extras["node"], *extras["lab"])
     groups = project["dependency-groups"]
+    runtime = (*project["project"]["dependencies"], *extras["node"], *extras["lab"], *groups["demo"])
     return (
         Lock("requirements-build.lock", "what installs the project and the source-only distributions",
              tuple(groups["build"]), ()),

@@ -20,5 +20,5 @@ CHAOS = Path(__file__).parent / "chaos"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that start processes run one after another: on two cores they would starve one another."""
     for item in items:
-        if item.get_closest_marker("processes") or CHAOS in item.path.parents:
+        if item.get_closest_marker("processes") or CHAOS in item.path.parents or item.path.stem.endswith("_processes"):
             item.add_marker(pytest.mark.xdist_group("processes"))

@@ -18,13 +18,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from glasslog.limits import NAME_BYTES_MAX
+from glasslog.codec import is_name
 from glasslog_node.errors import ConfigError
 
 CONFIG_BYTES_MAX = 1 << 20
 UNIX_PREFIX = "unix:"
 UNIX_PATH_BYTES_MAX = 100  # sun_path holds 108 bytes on Linux, 104 on the BSDs, with its final zero
-_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _MIN, _MAX = 1, 600_000
 
 
@@ -53,7 +52,7 @@ class InvalidConfigError(ConfigError):
 
 def check_name(value: str) -> str:
     """Return a member's name unchanged, or refuse it (specs/log.md, names)."""
-    if len(value) > NAME_BYTES_MAX or not _NAME.fullmatch(value):
+    if not is_name(value):
         raise PydanticCustomError("glasslog_value", "a member name is 1 to 63 of a-z, 0-9, '.', '-', not at either end")
     return value
 

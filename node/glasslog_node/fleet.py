@@ -114,6 +114,21 @@ class Fleet:
         fact = f"not every node finalized height {height} within {seconds:g} s"
         raise OperatingError("FLEET-02", fact, f"read {LOG_FILE} in the nodes' folders of {self.testnet.folder}")
 
+    async def wait_for_size(self, size: int, seconds: float) -> None:
+        """Return once every node that runs holds and shows this published size.
+
+        Raises:
+            OperatingError: FLEET-01 a node ended, FLEET-02 it took longer than ``seconds``.
+        """
+        with trio.move_on_after(seconds) as patience:
+            for node in self.testnet.nodes:
+                while ((await self.status(node)) or {}).get("published", -1) < size:
+                    self._check_alive()
+                    await trio.sleep(0.05)
+        if patience.cancelled_caught:
+            fact = f"not every node published size {size} within {seconds:g} s"
+            raise OperatingError("FLEET-02", fact, f"read {LOG_FILE} in the nodes' folders of {self.testnet.folder}")
+
     async def wait_until_connected(self, seconds: float) -> None:
         """Return once every node that runs is connected to every other one that does.
 

@@ -92,8 +92,8 @@ def parse_genesis(text: str) -> NetworkGenesis:
     lines = text.split("\n")
     if not lines[0].startswith(f"{_MAGIC} "):
         raise ConfigError("GENESIS-05", "not a genesis file of this version", _OTHER_COPY)
-    if not 3 <= len(lines) <= MEMBERS_MAX + 3:
-        raise ConfigError("GENESIS-05", f"{len(lines)} lines, not a genesis and its members", _OTHER_COPY)
+    if lines[-1] or not 3 <= len(lines) <= MEMBERS_MAX + 3:
+        raise ConfigError("GENESIS-05", "cut off, or not a genesis and its members", _OTHER_COPY)
     network = _read_leaves(tuple(_leaf(number, line) for number, line in enumerate(lines[1:-1], 2)))
     if print_genesis(network) != text:
         raise ConfigError("GENESIS-05", "the text is not what its own leaves print", _OTHER_COPY)

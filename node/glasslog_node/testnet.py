@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
+from glasslog.codec import is_name
 from glasslog.entry import Member, Role
 from glasslog.identity import Ed25519Key, MlDsa44Key
 from glasslog.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, HEIGHT_BYTES_MAX, HEIGHT_ENTRIES_MAX, VALIDATORS_MIN
@@ -96,12 +97,15 @@ def new_testnet(
 
     Raises:
         ConfigError: TESTNET-01 numbers out of range, TESTNET-02 the folder is in use, TESTNET-03 ports are taken,
-            KEY-nn a key cannot be written.
+            TESTNET-05 not a network's name, KEY-nn a key cannot be written.
     """
     if not VALIDATORS_MIN <= validators <= 2 * len(JURISDICTIONS) or not 0 <= labs <= LABS_MAX:
         fact = f"{validators} validators and {labs} labs"
         most = f"use --validators {VALIDATORS_MIN} to {2 * len(JURISDICTIONS)} and --labs 0 to {LABS_MAX}"
         raise ConfigError("TESTNET-01", fact, most)
+    if not is_name(network):
+        fact = f"{network!r} is not a network's name"
+        raise ConfigError("TESTNET-05", fact, "use 1 to 63 of a-z, 0-9, '.' and '-', such as testnet.example")
     _make_folder(folder)
     ports = iter(_free_ports(2 * (validators + labs), base_port))
     plans = [_Plan(*who, next(ports), next(ports)) for who in _cast(validators, labs)]

@@ -192,7 +192,7 @@ def _split_even(entries: bytes) -> list[bytes] | None:
     count, rest = divmod(len(entries), step)
     if rest or entries[::step] != entries[:1] * count or entries[1::step] != entries[1:2] * count:
         return None
-    return [entries[at : at + step - 2] for at in range(2, len(entries), step)]
+    return [entries[at : at + step - 2] for at in range(2, len(entries) + 1, step)]
 
 
 def join(entries: Sequence[bytes]) -> bytes:

@@ -349,16 +349,19 @@ def _about(code: str, what: str) -> Generator[None]:
 def _check_checkpoint(data: bytes, policy: Policy, bft: Bft) -> tuple[Checkpoint, tuple[Finalizer, ...]]:
     note = Note.parse(data)
     policy.check(note, strict=True)
-    times: dict[tuple[str, bytes], int] = {}
-    for line in note.lines:
-        times[line.name, line.key_id] = int.from_bytes(line.signature[:TIME_BYTES], "big")
+    return Checkpoint.parse(note.text), read_finalizers(note, bft)
+
+
+def read_finalizers(note: Note, bft: Bft) -> tuple[Finalizer, ...]:
+    """Return who cosigned a note that was verified before, in validator order."""
+    times = {(line.name, line.key_id): int.from_bytes(line.signature[:TIME_BYTES], "big") for line in note.lines}
     finalizers: list[Finalizer] = []
     for member, cosigner in zip(bft.members, bft.cosigners, strict=True):
         keys = (cosigner.ed25519, cosigner.mldsa44)
         found = [times[key.name, key.key_id] for key in keys if (key.name, key.key_id) in times]
         if found:
             finalizers.append(Finalizer(member.name, member.jurisdiction, max(found)))
-    return Checkpoint.parse(note.text), tuple(finalizers)
+    return tuple(finalizers)
 
 
 def _check_genesis(bundle: Bundle, checkpoint: Checkpoint) -> Genesis:

@@ -38,7 +38,7 @@ class OrderCheck:
 
 
 def say(**what: Any) -> None:
-    print(json.dumps(what), flush=True)
+    print(json.dumps(what), flush=True)  # noqa: T201 - a program, not a test
 
 
 async def report(transport: Libp2pTransport) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: E402, T201 - the stand-ins come before the imports; a program, not a test
 """A member that runs the library as shipped, host, Yamux and gossipsub, to show that we speak what it speaks."""
 
 from __future__ import annotations
@@ -5,6 +6,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+from functools import partial
 
 from glasslog_node.network import no_fastecdsa
 
@@ -13,11 +15,12 @@ for _name in no_fastecdsa.STAND_INS:
         no_fastecdsa._register(no_fastecdsa._AbsentModule(_name))
         sys.modules[_name].__path__ = []
 
-import multiaddr
+import multiaddr  # type: ignore[import-untyped]  # ships no types
 import trio
 from libp2p import new_host
-from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.ed25519 import Ed25519PublicKey, create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as new_x25519
+from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.pubsub.gossipsub import GossipSub
@@ -33,15 +36,15 @@ from glasslog_node.network.hello import Hello
 from glasslog_node.network.transport import Lane
 
 
-async def main(name: str, seed: str, port: int, peer_key: str, genesis: str, topic: str) -> None:
+async def main(name: str, seed: str, port: str, peer_key: str, genesis: str, topic: str) -> None:
     pair = create_new_key_pair(bytes.fromhex(seed))
     listen = [multiaddr.Multiaddr("/ip4/127.0.0.1/tcp/0")]
     noise = Transport(pair, noise_privkey=new_x25519().private_key)
-    host = new_host(key_pair=pair, sec_opt={PROTOCOL_ID: noise}, muxer_opt={YAMUX: Yamux}, listen_addrs=listen)
-    router = GossipSub(["/meshsub/1.2.0", "/meshsub/1.1.0"], 6, 4, 12, heartbeat_interval=1)
+    host = new_host(
+        key_pair=pair, sec_opt={PROTOCOL_ID: noise}, muxer_opt={TProtocol(YAMUX): Yamux}, listen_addrs=listen
+    )
+    router = GossipSub([TProtocol("/meshsub/1.2.0"), TProtocol("/meshsub/1.1.0")], 6, 4, 12, heartbeat_interval=1)
     pubsub = Pubsub(host, router, strict_signing=True)
-    from libp2p.crypto.ed25519 import Ed25519PublicKey
-
     peer = ID.from_pubkey(Ed25519PublicKey.from_bytes(bytes.fromhex(peer_key)))
     async with (
         host.run(listen_addrs=listen),
@@ -50,7 +53,7 @@ async def main(name: str, seed: str, port: int, peer_key: str, genesis: str, top
         trio.open_nursery() as nursery,
     ):
         await host.connect(PeerInfo(peer, [multiaddr.Multiaddr(f"/ip4/127.0.0.1/tcp/{port}")]))
-        stream = await host.new_stream(peer, ["/glasslog/link/1"])
+        stream = await host.new_stream(peer, [TProtocol("/glasslog/link/1")])
         await stream.write(Hello(bytes.fromhex(genesis), name, bytes(16)).encode())
         head = await stream.read(59)
         size = struct.unpack("!B", head[58:59])[0]
@@ -81,4 +84,4 @@ async def main(name: str, seed: str, port: int, peer_key: str, genesis: str, top
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
+    trio.run(partial(main, *sys.argv[1:]))

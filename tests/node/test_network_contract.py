@@ -28,8 +28,7 @@ Kind: TypeAlias = Callable[..., Make]
 
 
 def memory_kind(*names: str) -> Make:
-    hub = MemoryHub()
-    return lambda name, **more: hub.transport(name, **more)
+    return MemoryHub().transport
 
 
 def libp2p_kind(*names: str) -> Make:

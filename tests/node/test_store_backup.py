@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from glasslog.agreement.effects import OwnVote, PublishedNote
 from glasslog.agreement.messages import Kind
+from glasslog.block import Ref
 from glasslog_node.errors import StoreError
 from glasslog_node.store import (
-    Ledger,
     SpoolBatch,
     Store,
     backup_full,
@@ -23,6 +25,8 @@ from glasslog_node.store import (
     default_mark_path,
     open_replica,
 )
+from glasslog_node.store import backup as backup_module
+from glasslog_node.store.serving import Serving
 from node.store_world import World, held, vote
 
 TESTS = Path(__file__).parent.parent
@@ -46,12 +50,17 @@ def store(tmp_path: Path, world: World) -> Iterator[Store]:
         yield store
 
 
-def check_whole(copy: Ledger, world: World, size: int) -> None:
+def check_whole(copy: Serving, world: World, size: int) -> None:
     """Every read of the copy agrees with the ledger as it was at ``size``."""
     assert copy.size == size
     assert list(copy.leaves(0, size + 1)) == world.leaves[:size]
     assert copy.edge().root() == copy.hash_reader(size).root()
     assert copy.height_of_size(size) == copy.height
+    assert copy.tile(0, size // 256) is None
+    for author, tip in copy.tips().items():
+        assert copy.entry_index(author, tip.next_entry - 1) is not None
+        assert copy.entry_index(author, tip.next_entry) is None
+        assert copy.block(Ref(author, tip.seq, tip.hash)) is not None
 
 
 def test_a_replica_copy_is_the_ledger_and_nothing_private(tmp_path: Path, store: Store, world: World) -> None:
@@ -69,6 +78,25 @@ def test_a_replica_copy_is_the_ledger_and_nothing_private(tmp_path: Path, store:
     assert vote(9, Kind.NOTARIZE, b"d" * 32).signature not in data
     assert SECRET in (tmp_path / "s" / "data.mdb").read_bytes()
     assert sorted(path.name for path in (tmp_path / "copy").iterdir() if path.name != "lock.mdb") == ["data.mdb"]
+
+
+def test_what_becomes_final_during_a_copy_is_left_out(
+    tmp_path: Path, store: Store, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, take = world.state.size, backup_module._take
+
+    def take_and_grow(*arguments: Any) -> object:
+        snapshot = take(*arguments)
+        for _ in range(3):
+            store.commit(world.height(world.block("lab-b", 500)))
+        return snapshot
+
+    monkeypatch.setattr(backup_module, "_take", take_and_grow)
+    assert backup_replica(store, tmp_path / "copy") == before < store.size
+    copy = open_replica(tmp_path / "copy")
+    check_whole(copy, world, before)
+    assert copy.certificates(1, world.view) == []
+    copy.environment.close()
 
 
 @pytest.mark.parametrize("backup", [backup_replica, backup_full])
@@ -117,6 +145,7 @@ def test_a_failed_backup_leaves_nothing_that_looks_like_one(tmp_path: Path, stor
 WRITER = """
 import sys
 from pathlib import Path
+from typing import Any
 from node.store_world import World
 from glasslog_node.store import Store
 world = World()
@@ -170,3 +199,28 @@ def test_a_torn_or_forged_replica_is_refused_without_a_crash(tmp_path: Path, sto
 def test_there_is_no_replica_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="STORE-02"):
         open_replica(tmp_path)
+
+
+@pytest.mark.processes
+def test_a_raw_copy_taken_under_load_is_refused_or_an_earlier_ledger(tmp_path: Path, world: World) -> None:
+    create_mark(default_mark_path(tmp_path / "s"), world.genesis_hash)
+    env = {**os.environ, "PYTHONPATH": str(TESTS)}
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "s"), "100"]
+    copies: list[Path] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while process.poll() is None and len(copies) < 20:
+            copies.append(tmp_path / f"raw{len(copies)}")
+            copies[-1].mkdir()
+            shutil.copyfile(tmp_path / "s" / "data.mdb", copies[-1] / "data.mdb")
+        process.stdout.read()
+    for path in copies:
+        try:
+            copy = open_replica(path)
+        except StoreError:
+            continue
+        while world.state.size < copy.size:
+            world.height(world.block("lab-a", 90, size=300), world.block("lab-b", 7))
+        assert list(copy.leaves(0, copy.size)) == world.leaves[: copy.size]
+        copy.environment.close()

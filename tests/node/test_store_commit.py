@@ -17,6 +17,7 @@ from glasslog.agreement.effects import CosignIntent, DroppedBlocks, OwnVote, Sta
 from glasslog.agreement.messages import Kind
 from glasslog_node.errors import StoreError
 from glasslog_node.store import Store, create_mark, default_mark_path
+from glasslog_node.store.mark import Mark, read_mark
 from node.store_world import World, held, vote
 
 TESTS = Path(__file__).parent.parent
@@ -225,6 +226,7 @@ def test_one_torn_slot_of_the_mark_leaves_the_other_as_a_bound(tmp_path: Path, w
     data = bytearray(mark.read_bytes())
     data[generation % 2 * 128 + 60] ^= 1
     mark.write_bytes(data)
+    assert read_mark(mark, world.genesis_hash) == Mark(world.genesis_hash, generation - 1)
     with Store.open(tmp_path / "s") as store:
         assert not store.state_lost
 

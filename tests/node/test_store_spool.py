@@ -201,6 +201,23 @@ def test_an_author_that_lost_everything_goes_on_from_the_reported_tip(lab: Lab) 
     assert found.entries == ((5, 1),)
 
 
+def test_items_sealed_again_get_new_entry_numbers_throughout(lab: Lab) -> None:
+    """Two eras are given up at once; nothing of the old numbers may show through."""
+    lab.store.spool_append(batch(b"a", b"\1", b"\2", b"\3", b"\4"))
+    lab.seal(2)
+    theirs = [lab.world.block(AUTHOR, 10), lab.world.block(AUTHOR, 7)]
+    lab.store.commit([AdoptTip(AUTHOR, lab.world.tip(AUTHOR))])
+    lab.seal(1)
+    found = lab.store.submission(b"a")
+    assert found is not None
+    assert found.entries == ((0, 2), (17, 1))
+    lab.store.commit(lab.world.height(*theirs))
+    lab.seal()
+    found = lab.store.submission(b"a")
+    assert found is not None
+    assert found.entries == ((17, 4),)
+
+
 class SpoolMachine(RuleBasedStateMachine):
     """Batches, seals, heights and restarts in any order: every item ends in the log once, in order."""
 
@@ -272,4 +289,5 @@ def test_a_held_block_of_another_author_is_no_business_of_the_spool(lab: Lab) ->
     other = lab.world.block("lab-b", 2)
     lab.store.commit([held(other)])
     lab.store.commit([lab.world.final([other])])
-    assert lab.store.spool_depth().unfinal == 1
+    assert (lab.store.spool_depth().unsealed, lab.store.spool_depth().unfinal) == (0, 1)
+    assert len(lab.store.unfinal_blocks()) == 1

@@ -158,7 +158,13 @@ def test_any_bytes_are_refused_or_canonical(data: bytes) -> None:
         assert codec.encode(value) == data
 
 
-@given(st.one_of(finite, st.floats(width=16, allow_nan=False, allow_infinity=False), st.floats(width=32, allow_nan=False, allow_infinity=False)))
+@given(
+    st.one_of(
+        finite,
+        st.floats(width=16, allow_nan=False, allow_infinity=False),
+        st.floats(width=32, allow_nan=False, allow_infinity=False),
+    )
+)
 def test_floats_take_the_shortest_form_that_holds_them(value: float) -> None:
     data = codec.encode(value)
     for length, form in ((3, ">e"), (5, ">f")):
@@ -200,7 +206,9 @@ def test_array_reader_reads_fields_in_order() -> None:
         ({}, "array", {}), ([1, 2], "array", {"most": 1}),
     ],
 )  # fmt: skip
-def test_array_reader_refuses_a_field_of_another_type_or_size(item: Value, method: str, arguments: dict[str, int]) -> None:
+def test_array_reader_refuses_a_field_of_another_type_or_size(
+    item: Value, method: str, arguments: dict[str, int]
+) -> None:
     with pytest.raises(DecodeError, match="WIRE-01 field of thing"):
         getattr(_reader(item), method)("field", **arguments)
 

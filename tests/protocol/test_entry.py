@@ -104,7 +104,13 @@ def test_check_entry_refuses_another_author_number_or_kind() -> None:
     for leaf in (HeightSeal(1, 1, 1, 1, KEY, 0), Genesis("n", "o", 0, KEY), MembershipLeaf(1, AUTHOR)):
         with pytest.raises(DecodeError, match="ENTRY-02"):
             check_entry(encode_leaf(leaf), "lab", 5)
-    for rest in (b"", b"\x58\x1f" + bytes(31), b"\x58\x20" + bytes(33), b"\x58\x21" + bytes(33), b"\x78\x20" + bytes(32)):
+    for rest in (
+        b"",
+        b"\x58\x1f" + bytes(31),
+        b"\x58\x20" + bytes(33),
+        b"\x58\x21" + bytes(33),
+        b"\x78\x20" + bytes(32),
+    ):
         with pytest.raises(DecodeError, match="ENTRY-01"):
             check_entry(sealed[:-34] + rest, "lab", 5)
 

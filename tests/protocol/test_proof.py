@@ -80,12 +80,11 @@ def test_any_bit_flipped_fails_if_strict(place: int, bit: int) -> None:
         TlogProof.parse(flipped).verify(LEAF_HASH, POLICY, strict=True)
 
 
-def test_every_bit_of_index_and_path_flipped_fails() -> None:
+def test_a_bit_of_every_byte_of_index_and_path_flipped_fails() -> None:
     for place in range(DATA.index(b"\n\n") + 2):
-        for bit in range(8):
-            flipped = DATA[:place] + bytes((DATA[place] ^ 1 << bit,)) + DATA[place + 1 :]
-            with pytest.raises(ProtocolError):
-                TlogProof.parse(flipped).verify(LEAF_HASH, POLICY, strict=True)
+        flipped = DATA[:place] + bytes((DATA[place] ^ 1 << place % 8,)) + DATA[place + 1 :]
+        with pytest.raises(ProtocolError):
+            TlogProof.parse(flipped).verify(LEAF_HASH, POLICY, strict=True)
 
 
 def test_extra_is_carried_and_proves_nothing() -> None:

@@ -153,8 +153,16 @@ def test_encode_statement_refuses_what_is_no_statement(edit: Callable[[dict[str,
 
 def test_decode_statement_judges_as_encode_does() -> None:
     """What the encoder refuses is refused from bytes too, by this layer or by the codec below it."""
-    refused = [lambda s: s.update(extra=1), lambda s: s["predicate"].update(a=b"x"), lambda s: s["predicate"].update(a={1: 2})]
-    for edit in (*refused, lambda s: s["predicate"].update(a=_nest(14)), lambda s: s.update(predicate={"": "x" * 60_000})):
+    refused = [
+        lambda s: s.update(extra=1),
+        lambda s: s["predicate"].update(a=b"x"),
+        lambda s: s["predicate"].update(a={1: 2}),
+    ]
+    for edit in (
+        *refused,
+        lambda s: s["predicate"].update(a=_nest(14)),
+        lambda s: s.update(predicate={"": "x" * 60_000}),
+    ):
         with pytest.raises(DecodeError):
             decode_statement(codec.encode(_change(edit)))
 

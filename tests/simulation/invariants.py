@@ -6,7 +6,6 @@ roots and signing discipline are worked out again from specs/agreement.md and sp
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -57,6 +56,7 @@ class Witness:
     name: str
     index: int | None
     votes: set[Signed] = field(default_factory=set[Signed])
+    by_view: dict[int, dict[Kind, bytes]] = field(default_factory=dict[int, dict[Kind, bytes]])
     held: set[bytes] = field(default_factory=set[bytes])  # block hashes on its disk, ever
     sizes: dict[int, bytes] = field(default_factory=dict[int, bytes])  # final size to root, ever
     floor_view: int = 0
@@ -124,7 +124,6 @@ class Oracle:
         self._membership_hash = tree_root(self._leaf_hashes[1:])
         self.tips: dict[str, tuple[int, bytes, int]] = {}
         self._final_blocks = set[bytes]()
-        self._in_flight: defaultdict[bytes, int] = defaultdict(int)
 
     @property
     def size(self) -> int:
@@ -172,7 +171,7 @@ class Oracle:
             raise Violation(f"A8 {name} signed anew what it had signed in view {view}")
         if view <= witness.floor_view:
             raise Violation(f"A5 {name} signs in view {view}, its floor is {witness.floor_view}")
-        others = {other_kind: other for at, other_kind, other in witness.votes if at == view}
+        others = witness.by_view.setdefault(view, {})
         if kind in others:
             raise Violation(f"A1 {name} signs two {kind.name} in view {view}")
         if kind is Kind.FINALIZE and Kind.NULLIFY in others:
@@ -186,6 +185,7 @@ class Oracle:
         if kind is Kind.FINALIZE and self._certified.get((view, Kind.NOTARIZE)) != digest:
             raise Violation(f"A3 {name} finalizes view {view} without a certificate")
         witness.votes.add((view, kind, digest))
+        others[kind] = digest
 
     def _justified(self, witness: Witness, view: int, digest: bytes) -> None:
         """A2 and A8: parent certified, skipped views nullified, every block durable, all before this vote."""

@@ -24,6 +24,7 @@ from glasslog_node.seams import LogReader
 _IMMUTABLE = {"cache-control": "public, max-age=31536000, immutable", "access-control-allow-origin": "*"}
 _FRESH = {"cache-control": "no-store", "access-control-allow-origin": "*"}
 _OCTETS = "application/octet-stream"
+_BUNDLE = "application/vnd.glasslog.bundle+cbor"
 _KINDS = {
     0: "statement",
     1: "sealed",
@@ -111,4 +112,4 @@ def bundle_response(reader: LogReader, index: int | None) -> Response:
         what = "the entry" if index is None else f"entry {index}"
         fact = f"{what} is not published yet; the published size is {reader.published_size()}"
         raise RequestError("HTTP-14", fact, "wait for the next checkpoint", status=409)
-    return Response(reader.bundle(index), headers=_FRESH, media_type="text/plain; charset=utf-8")
+    return Response(reader.bundle(index), headers=_FRESH, media_type=_BUNDLE)

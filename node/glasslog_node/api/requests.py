@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import trio
@@ -90,11 +91,12 @@ async def read_body(request: Request, limits: BodyLimits) -> bytes:
     parts: list[bytes] = []
     size = 0
     with trio.move_on_after(limits.seconds_max) as deadline:
-        async for part in request.stream():
-            size += len(part)
-            if size > limits.bytes_max:
-                raise too_large
-            parts.append(part)
+        async with aclosing(request.stream()) as stream:
+            async for part in stream:
+                size += len(part)
+                if size > limits.bytes_max:
+                    raise too_large
+                parts.append(part)
     if deadline.cancelled_caught:
         fact = f"the body did not arrive within {limits.seconds_max:g} s"
         raise RequestError("HTTP-12", fact, "send smaller batches, or mend the connection", status=408)

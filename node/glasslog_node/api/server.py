@@ -103,6 +103,7 @@ async def serve(
     config.keep_alive_max_requests = 1_000_000
     config.graceful_timeout = GRACE_SECONDS
     config.h11_max_incomplete_size = 32 << 10
+    address = listener.getsockname()
     listener.listen(_BACKLOG)
     listener.setblocking(False)
     sockets = Sockets([], [listener], [])
@@ -110,10 +111,6 @@ async def serve(
     try:
         await worker_serve(wrapped, config, sockets=sockets, shutdown_trigger=stop, task_status=task_status)
     finally:
-        _remove_unix(listener)
-
-
-def _remove_unix(listener: socket.socket) -> None:
-    if listener.fileno() >= 0 and listener.family == socket.AF_UNIX:
-        Path(listener.getsockname()).unlink(missing_ok=True)
-    listener.close()
+        listener.close()
+        if isinstance(address, str):  # a unix socket's path
+            Path(address).unlink(missing_ok=True)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
 from libp2p.custom_types import TProtocol
 from libp2p.network.stream.exceptions import StreamError
-from libp2p.peer.id import ID
-from libp2p.peer.peerstore import create_signed_peer_record
+from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]
+from libp2p.peer.peerstore import create_signed_peer_record  # pyright: ignore[reportMissingTypeStubs]
 from libp2p.pubsub import gossipsub as gossipsub_module
 from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub.gossipsub import GossipSub
@@ -32,7 +32,7 @@ from glasslog_node.network.batch import BATCH_BYTES_MAX, join_payloads, split_pa
 if TYPE_CHECKING:
     from libp2p.abc import IHost, INetStream
 
-    from glasslog_node.network.host import MemberHost
+    from glasslog_node.network.host import MemberConnection, MemberHost
     from glasslog_node.network.timing import Timing
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,6 @@ QUEUE_MESSAGES = 1_024
 WAITING_PAYLOADS_MAX = 4_096
 RPCS_PER_SECOND = 200
 _MESH = (6, 4, 12)  # degree, low, high
-
-Deliver = Callable[[ID, str, bytes], "trio.abc.AsyncResource | Any"]
 
 
 def read_varint(data: bytearray) -> tuple[int, int] | None:
@@ -88,7 +86,7 @@ class SafeGossipSub(GossipSub):
             prune.ClearField("peers")
         await super().handle_rpc(rpc, sender_peer_id)
 
-    def _check_equivocation(self, msg: rpc_pb2.Message) -> bool:
+    def _check_equivocation(self, msg: rpc_pb2.Message) -> bool:  # noqa: ARG002 - the library's signature
         """Whole messages were kept for this; forks are the agreement's business, on signed bytes."""
         return True
 
@@ -107,10 +105,10 @@ class SafePubsub(Pubsub):
         except StreamError:
             return
         except Exception as error:  # noqa: BLE001 - whatever a peer's bytes raise in here is the peer's fault
-            log.warning("gossip of %s broke the protocol: %s", peer_id, error or type(error).__name__)
-            cast("Any", stream.muxed_conn).yamux.close("sent gossip that breaks the protocol")
+            log.warning("gossip of %s broke the protocol: %r", peer_id, error)
+            cast("MemberConnection", stream.muxed_conn).yamux.close("sent gossip that breaks the protocol")
 
-    async def _rpcs(self, stream: INetStream) -> Any:  # noqa: ANN401 - an async generator of bytes
+    async def _rpcs(self, stream: INetStream) -> AsyncIterator[bytes]:
         buffer = bytearray()
         second, count = trio.current_time(), 0
         while self.manager.is_running:
@@ -249,7 +247,7 @@ class Gossip:
                 await deliver(origin, topic, payload)
 
     async def _publish(self, topic: str, wire_topic: str, pubsub: Pubsub) -> None:
-        """At once while there is an allowance, which refills at ``per_second``; what waits meanwhile leaves together."""
+        """At once while the allowance lasts, which refills at ``per_second``; what waits meanwhile leaves together."""
         allowance = burst = max(2.0, self._per_second / 2)
         refilled_at = trio.current_time()
         waiting = self._waiting[topic]
@@ -262,7 +260,7 @@ class Gossip:
             refilled_at = now
             if allowance < 1:
                 await trio.sleep((1 - allowance) / self._per_second)
-                continue
+                allowance, refilled_at = 1.0, trio.current_time()  # not computed: rounding must not make it spin
             allowance -= 1
             await pubsub.publish(wire_topic, join_payloads(_take(waiting)))
 

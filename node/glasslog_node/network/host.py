@@ -14,11 +14,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
-from libp2p.abc import IMultiselectCommunicator
 from libp2p.custom_types import TProtocol
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.stream.exceptions import StreamClosed, StreamEOF
-from libp2p.peer.id import ID
+from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]
 from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectError
 from libp2p.protocol_muxer.multiselect import Multiselect
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
@@ -30,6 +29,7 @@ from glasslog_node.network.noise import Handshaker, NoiseWire, RefusedError, ide
 from glasslog_node.network.yamux import StreamEnded, YamuxConnection, YamuxStream
 
 if TYPE_CHECKING:
+    from libp2p.abc import IMultiselectCommunicator
     from libp2p.crypto.keys import PrivateKey, PublicKey
 
     from glasslog_node.network.members import Endpoint
@@ -57,14 +57,17 @@ class MemberConnection:
 
     async def run(self, serve: Callable[[MemberConnection], Awaitable[None]]) -> None:
         """Serve the connection until it is over."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self.yamux.run)
-            try:
-                await serve(self)
-            finally:
-                self.yamux.close("closed by us")
-                nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self.yamux.run)
+                try:
+                    await serve(self)
+                finally:
+                    self.yamux.close("closed by us")
+                    nursery.cancel_scope.cancel()
+        except Exception:  # our bug, met by this peer's bytes: its connection ends, not the process
+            log.exception("the connection with %s failed", self.address)
 
     async def link_stream(self) -> YamuxStream:
         """The member link's stream: opened by the side that dialled. The caller sets a deadline.
@@ -117,6 +120,7 @@ class MemberConnection:
 
     @property
     def is_closed(self) -> bool:
+        """Whether it is over."""
         return self.yamux.reason is not None
 
 
@@ -127,40 +131,45 @@ class LibraryStream:
 
     def __init__(self, connection: MemberConnection, stream: YamuxStream, protocol: str | None = None) -> None:
         self.muxed_conn = connection
-        self._stream = stream
+        self.plain = stream
         self._protocol = protocol
 
     async def read(self, n: int | None = None) -> bytes:
+        """What has arrived, at most ``n`` bytes."""
         try:
-            data = await self._stream.receive_some()
+            data = await self.plain.receive_some()
         except StreamEnded as end:
             raise StreamEOF(str(end)) from None
         if not data:
             raise StreamEOF("finished by the peer")
         if n is not None and 0 < n < len(data):
-            self._stream.unread(data[n:])
+            self.plain.unread(data[n:])
             return data[:n]
         return data
 
     async def write(self, data: bytes) -> None:
+        """Send everything."""
         try:
-            await self._stream.send_all(data)
+            await self.plain.send_all(data)
         except StreamEnded as end:
             raise StreamClosed(str(end)) from None
 
     async def reset(self) -> None:
+        """End the stream at once."""
         try:
-            await self._stream.reset()
+            await self.plain.reset()
         except StreamEnded:
             return
 
     async def close(self) -> None:
+        """Send no more."""
         try:
-            await self._stream.finish()
+            await self.plain.finish()
         except StreamEnded:
             return
 
     def get_protocol(self) -> str | None:
+        """What was agreed on."""
         return self._protocol
 
 
@@ -196,27 +205,31 @@ class MemberHost:
 
     async def accept(self, stream: trio.SocketStream, serve: Callable[[MemberConnection], Awaitable[None]]) -> None:
         """Shake hands with whoever connected, and serve the connection until it is over. Never raises for a peer."""
+        async with stream:
+            connection = await self._shake_hands(stream)
+            if connection is not None:
+                await connection.run(serve)
+
+    async def _shake_hands(self, stream: trio.SocketStream) -> MemberConnection | None:
         number = self._handshake_number = self._handshake_number + 1
         if len(self._handshakes) >= HANDSHAKES_MAX:
             # Idle strangers must not keep members out: a member is through in milliseconds.
             _, oldest = self._handshakes.popitem(last=False)
             oldest.cancel()
-        async with stream:
-            with trio.move_on_after(self._timing.handshake) as scope:
-                self._handshakes[number] = scope
-                try:
-                    self._prepare(stream)
-                    address = _remote_address(stream)
-                    peer_id, wire = await self._handshaker.run(stream, None)
-                except (RefusedError, OSError, trio.BrokenResourceError) as error:
-                    log.info("refused a connection: %s", error)
-                    return
-                finally:
-                    self._handshakes.pop(number, None)
-            if scope.cancelled_caught:
-                log.info("refused a connection: it did not shake hands in time")
-                return
-            await MemberConnection(self, peer_id, wire, address, dialled=False).run(serve)
+        with trio.move_on_after(self._timing.handshake) as scope:
+            self._handshakes[number] = scope
+            try:
+                self._prepare(stream)
+                address = _remote_address(stream)
+                peer_id, wire = await self._handshaker.run(stream, None)
+                return MemberConnection(self, peer_id, wire, address, dialled=False)
+            except (RefusedError, OSError, trio.BrokenResourceError) as error:
+                log.info("refused a connection: %s", error)
+                return None
+            finally:
+                self._handshakes.pop(number, None)
+        log.info("refused a connection: it did not shake hands in time")
+        return None
 
     async def dial(
         self, endpoint: Endpoint, expected: ID, serve: Callable[[MemberConnection], Awaitable[None]]
@@ -286,24 +299,29 @@ class MemberHost:
             await adapted.reset()
 
     async def _on_link_stream(self, stream: LibraryStream) -> None:
-        if not stream.muxed_conn.offer_link(stream._stream):  # noqa: SLF001 - the adapter is only for negotiating
+        if not stream.muxed_conn.offer_link(stream.plain):
             await stream.reset()
 
     # --- as Pubsub wants it ---------------------------------------------------------------------
 
     def get_id(self) -> ID:
+        """Our peer id."""
         return self.peer_id
 
     def get_private_key(self) -> PrivateKey:
+        """Signs announcements."""
         return self.key_pair.private_key
 
     def get_public_key(self) -> PublicKey:
+        """Goes with announcements."""
         return self.key_pair.public_key
 
     def get_network(self) -> MemberHost:
+        """Itself: there is nothing in between."""
         return self
 
     def get_connections(self, peer_id: ID) -> list[MemberConnection]:
+        """The established connection with a peer, or none."""
         connection = self._established.get(peer_id)
         return [] if connection is None or connection.is_closed else [connection]
 
@@ -312,6 +330,7 @@ class MemberHost:
         return list(self._established.values())
 
     def register_notifee(self, notifee: object) -> None:
+        """Tell Pubsub of connections from now on."""
         self._notifees.append(notifee)
 
     def forget_notifees(self) -> None:
@@ -319,9 +338,11 @@ class MemberHost:
         self._notifees.clear()
 
     def set_stream_handler(self, protocol: str, handler: Callable[..., Awaitable[None]]) -> None:
+        """Serve streams of a protocol."""
         self._multiselect.add_handler(TProtocol(protocol), cast("Any", handler))
 
     async def new_stream(self, peer_id: ID, protocols: Sequence[str]) -> LibraryStream:
+        """Open a stream of one of these protocols; raises what Pubsub expects."""
         connection = self._established.get(peer_id)
         if connection is None:
             raise SwarmException(f"not connected to {peer_id}")

@@ -34,7 +34,7 @@ from glasslog_node.network.transport import (
 from glasslog_node.network.yamux import StreamEnded
 
 if TYPE_CHECKING:
-    from libp2p.peer.id import ID
+    from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]
 
     from glasslog_node.network.gossip import Gossip
     from glasslog_node.network.host import MemberConnection, MemberHost
@@ -94,7 +94,7 @@ class _Peer:
 class Libp2pTransport:
     """``Transport`` over libp2p."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the first four say who and where; the rest is by keyword and has defaults
         self,
         name: str,
         seed: bytes,
@@ -322,7 +322,7 @@ class Libp2pTransport:
 
 
 def _own_id(seed: bytes) -> ID:
-    from libp2p.peer.id import ID as PeerId  # noqa: N811 - ID is the library's name for it
+    from libp2p.peer.id import ID as PeerId  # noqa: N811 - ID is the library's name for it  # pyright: ignore[reportMissingTypeStubs]
 
     from glasslog_node.network.noise import identity
 

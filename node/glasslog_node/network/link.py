@@ -29,11 +29,17 @@ assert LINK_WINDOW <= 2 * MESSAGE_BYTES_MAX, "a peer's unread bytes stay in the 
 class ByteStream(Protocol):
     """What a link runs on: ``YamuxStream``."""
 
-    async def receive_some(self) -> bytes: ...
+    async def receive_some(self) -> bytes:
+        """The next bytes as they came, or nothing at the end."""
+        ...
 
-    def unread(self, data: bytes) -> None: ...
+    def unread(self, data: bytes) -> None:
+        """Give back bytes for the next reader."""
+        ...
 
-    async def send_all(self, data: bytes) -> None: ...
+    async def send_all(self, data: bytes) -> None:
+        """Send everything."""
+        ...
 
 
 class LinkEnded(Exception):  # noqa: N818 - a fact, not always an error

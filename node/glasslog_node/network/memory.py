@@ -101,20 +101,26 @@ class MemoryHub:
         self._cut.discard(frozenset((one, other)))
         self._connect()
 
-    def _join(self, transport: MemoryTransport) -> None:
+    def join(self, transport: MemoryTransport) -> None:
+        """A transport starts to run.
+
+        Raises:
+            NetworkError: NET-01, another of that name runs already.
+        """
         if transport.name in self._running:
             raise NetworkError("NET-01", f"{transport.name} is in use by another transport", "stop the other one")
         self._running[transport.name] = transport
         self._connect()
 
-    def _leave(self, transport: MemoryTransport) -> None:
+    def leave(self, transport: MemoryTransport) -> None:
+        """A transport stops running."""
         del self._running[transport.name]
         for link in list(self._links.values()):
             if transport.name in link.inboxes:
                 link.end("closed by the peer")
-                self._release(link)
+                self.release(link)
 
-    def _release(self, link: _Link) -> None:
+    def release(self, link: _Link) -> None:
         """One side is done with an ended link; when both are, a new one may take its place."""
         link.carriers -= 1
         pair = frozenset(link.inboxes)
@@ -128,9 +134,10 @@ class MemoryHub:
             if pair not in self._links and pair not in self._cut:
                 link = self._links[pair] = _Link({name: _Inbox() for name in sorted(pair)})
                 for name in sorted(pair):
-                    self._running[name]._attach(link)  # noqa: SLF001 - two halves of one implementation
+                    self._running[name].attach(link)
 
-    def _linked(self, name: str) -> dict[str, MemoryTransport]:
+    def linked(self, name: str) -> dict[str, MemoryTransport]:
+        """Whom a member can reach now."""
         live = [link for link in self._links.values() if name in link.inboxes and link.reason is None]
         return {link.other(name): self._running[link.other(name)] for link in live}
 
@@ -157,7 +164,7 @@ class MemoryTransport:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See ``Transport.run``."""
-        self._hub._join(self)  # noqa: SLF001 - two halves of one implementation
+        self._hub.join(self)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive_gossip)
@@ -170,9 +177,10 @@ class MemoryTransport:
         finally:
             self._links.clear()
             self._attached.clear()
-            self._hub._leave(self)  # noqa: SLF001 - two halves of one implementation
+            self._hub.leave(self)
 
-    def _attach(self, link: _Link) -> None:
+    def attach(self, link: _Link) -> None:
+        """The hub has made a link."""
         self._attached.append(link)
         self._wake.set()
 
@@ -189,7 +197,7 @@ class MemoryTransport:
         del self._links[peer]
         self._last_errors[peer] = reason
         await self._send_event.send(PeerLost(peer, reason))
-        self._hub._release(link)  # noqa: SLF001 - two halves of one implementation
+        self._hub.release(link)
 
     async def _receive(self, link: _Link, peer: str, counts: list[int]) -> None:
         while True:
@@ -220,9 +228,13 @@ class MemoryTransport:
 
     def gossip(self, topic: str, data: bytes) -> None:
         """See ``Transport.gossip``."""
-        for other in self._hub._linked(self.name).values():  # noqa: SLF001 - two halves of one implementation
-            other._gossip_from.append((self.name, topic))  # noqa: SLF001 - same class
-            other._gossip.push(trio.current_time() + self._hub.delay, data, Lane.CONTROL)  # noqa: SLF001 - same class
+        for other in self._hub.linked(self.name).values():
+            other.overhear(self.name, topic, data)
+
+    def overhear(self, origin: str, topic: str, data: bytes) -> None:
+        """Called by whoever announces."""
+        self._gossip_from.append((origin, topic))
+        self._gossip.push(trio.current_time() + self._hub.delay, data, Lane.CONTROL)
 
     def peers(self) -> Mapping[str, PeerState]:
         """See ``Transport.peers``: those met so far."""

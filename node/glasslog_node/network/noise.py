@@ -8,17 +8,15 @@ and driven here: one read serves many messages. Nothing on the wire differs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
-from libp2p.abc import IRawConnection, ISecureConn
 from libp2p.crypto.ed25519 import Ed25519PublicKey
 from libp2p.crypto.ed25519 import create_new_key_pair as ed25519_key_pair
-from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as x25519_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.io.exceptions import IncompleteReadError
-from libp2p.peer.id import ID
+from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]
 from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectError
 from libp2p.security.exceptions import HandshakeFailure
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL
@@ -27,6 +25,10 @@ from libp2p.security.security_multistream import SecurityMultistream
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL
 from libp2p.stream_muxer.yamux.yamux import Yamux
+
+if TYPE_CHECKING:
+    from libp2p.abc import IRawConnection, ISecureConn
+    from libp2p.crypto.keys import KeyPair
 
 PLAINTEXT_BYTES_MAX = 65_535 - 16
 BUFFER_BYTES = 192 << 10  # per connection; at least one message of the largest size
@@ -62,6 +64,7 @@ class GatedNoise(NoiseTransport):
         self._admits = admits
 
     async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
+        """As the library does, then ask whether the peer is admitted."""
         session = await super().secure_inbound(conn)
         peer = session.get_remote_peer()
         if not self._admits(peer):
@@ -100,7 +103,7 @@ class Handshaker:
         except (MultiselectError, MultiselectClientError) as error:
             raise RefusedError(f"speaks no Noise or no Yamux: {error}") from error
         except HandshakeFailure as error:
-            raise RefusedError(f"handshake refused: {error or type(error).__name__}") from error
+            raise RefusedError(f"handshake refused: {str(error) or type(error).__name__}") from error
         except Exception as error:
             raise RefusedError(f"handshake failed: {type(error).__name__} {error}".rstrip()) from error
         return peer, wire
@@ -189,11 +192,13 @@ class NoiseWire:
             raise trio.BrokenResourceError("does not decrypt") from error
 
     async def aclose(self) -> None:
+        """Close at once."""
         await self._stream.aclose()
 
     # --- as the library's negotiation wants it ----------------------------------------------------
 
     async def read(self, n: int | None = None) -> bytes:
+        """At most ``n`` bytes."""
         data = b"".join(await self.receive_some())
         if not data:
             raise IncompleteReadError("closed by the peer")
@@ -202,4 +207,5 @@ class NoiseWire:
         return data
 
     async def write(self, data: bytes) -> None:
+        """Send everything."""
         await self.send_all(data)

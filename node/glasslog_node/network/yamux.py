@@ -44,7 +44,7 @@ class Wire(Protocol):
 
 
 class StreamEnded(Exception):  # noqa: N818 - a fact, not always an error
-    """This stream is over, by its peer, by us or with its connection; the text says why, for people."""
+    """The stream is over, by its peer, by us or with its connection; the text says why, for people."""
 
 
 class ConnectionEnded(StreamEnded):
@@ -142,6 +142,7 @@ class YamuxStream:
     # --- called by the connection ---------------------------------------------------------------
 
     def on_data(self, data: bytes) -> None:
+        """The peer sent data."""
         self._granted -= len(data)
         if self._granted < 0:
             raise ConnectionEnded("sent more than its window allows")
@@ -152,12 +153,14 @@ class YamuxStream:
             self._wake_reader.set()
 
     def on_window(self, increment: int) -> None:
+        """The peer grants more."""
         self._send_window += increment
         if self._send_window > SEND_WINDOW_MAX:
             raise ConnectionEnded("granted an impossible window")
         self._wake_writer.set()
 
     def on_finish(self) -> None:
+        """The peer sends no more."""
         self._finished_by_peer = True
         self._wake_reader.set()
         self._forget_if_over()
@@ -215,7 +218,7 @@ class YamuxConnection:
             while self._ended is None:
                 pieces = await self._wire.receive_some()
                 if not pieces:
-                    raise ConnectionEnded("closed by the peer")
+                    self.close("closed by the peer")
                 for piece in pieces:
                     self.received_bytes += len(piece)
                     self._on_bytes(piece)

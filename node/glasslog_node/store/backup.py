@@ -27,6 +27,7 @@ from glasslog_node.store.environment import (
     store_exists,
 )
 from glasslog_node.store.ledger import CHUNK_BYTES, Ledger, ReadTxn
+from glasslog_node.store.serving import Serving
 from glasslog_node.store.writer import WriteTxn
 
 _META_COPIED = (
@@ -91,7 +92,7 @@ def backup_full(store: Ledger, target: Path) -> int:
             copy.close()
 
 
-def open_replica(path: Path) -> Ledger:
+def open_replica(path: Path) -> Serving:
     """Open a replica folder of unknown origin for reading, after proving its structure sound page by page.
 
     LMDB trusts its file: a torn or forged one could end this process. Nobody may be writing it. Whether what
@@ -112,7 +113,7 @@ def open_replica(path: Path) -> Ledger:
         findings = [str(e)]
     if findings:
         raise StoreError("STORE-03", f"{path} is torn or forged: {findings[0]}", "take it again: glasslog backup")
-    return Ledger(open_environment(path, readonly=True))
+    return Serving(open_environment(path, readonly=True))
 
 
 @contextmanager

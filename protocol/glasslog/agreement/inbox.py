@@ -245,7 +245,7 @@ class Inbox:
                 raise AdmissionError("HAVE-01", f"{ref.author} is not admitted as an author")
             if index is not None:
                 r.shelf.have(index, ref)
-            elif ref.author == peer:
+            if ref.author == peer:
                 r.wants.hint(ref, peer)
 
     def _announcement(self, peer: str, headers: tuple[bytes, ...]) -> None:

@@ -166,13 +166,12 @@ class Shelf:
         return False
 
     def wanted(self, author: str, tip: Tip) -> Ref | None:
-        """Return the highest block that f+1 validators hold and this replica does not, if there is one."""
+        """Return the highest block that f+1 validators hold, if there is one; it may be held here too, or a part."""
         haves = [ref for ref in self._author(author).haves.values() if ref.seq > tip.seq]
         if len(haves) < self._support.some:
             return None
         haves.sort(key=lambda ref: (ref.seq, ref.hash), reverse=True)
-        candidate = haves[self._support.some - 1]
-        return None if candidate in self else candidate
+        return haves[self._support.some - 1]
 
     def nameable(self, author: str, tip: Tip, now: int) -> tuple[list[Admitted], int | None]:
         """Return the blocks above *tip* that a leader may name now, and when that may grow by waiting (A9)."""

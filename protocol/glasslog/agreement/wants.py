@@ -28,7 +28,7 @@ class Wants:
         """Note that *peer*, the author or a gossiped header says there is a block. Only validators go by it."""
         r = self._r
         tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
-        if r.index is not None and ref.seq > tip.seq and ref not in r.shelf and len(self._hints) < HINTS_MAX:
+        if r.index is not None and ref.seq > tip.seq and len(self._hints) < HINTS_MAX:
             self._hints[ref] = peer
 
     def collect(self) -> None:
@@ -44,11 +44,8 @@ class Wants:
             if ref is not None:
                 self.want(ref, timing.have_wait, named=False)
         for ref, peer in list(self._hints.items()):
-            tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
-            if ref.seq <= tip.seq or ref in r.shelf:
+            if not self.want(ref, timing.have_wait, named=False, first=peer):
                 del self._hints[ref]
-            else:
-                self.want(ref, timing.have_wait, named=False, first=peer)
         requests, wake = self.fetcher.due(r.now.mono, r.connected)
         for peer, request in requests:
             r.send(peer, request)
@@ -75,18 +72,23 @@ class Wants:
         for ref in proposal.advance:
             self.want(ref, r.config.timing.fetch_grace, named=True, first=leader)
 
-    def want(self, ref: Ref, grace: int, *, named: bool, first: str | None = None) -> None:
-        """Want what is missing on the way to *ref*, from *first*, whoever said Have, the author, or anybody."""
+    def want(self, ref: Ref, grace: int, *, named: bool, first: str | None = None) -> bool:
+        """Want what is missing on the way to *ref*, from *first*, whoever said Have, the author, or anybody.
+
+        Holding *ref* is not enough: a block before it may be missing. False when nothing is.
+        """
         r = self._r
         tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
         if ref.seq <= tip.seq:
-            return
+            return False
         try:
             request = r.shelf.missing(tip, ref)
         except AdmissionError:
-            return  # never linkable: judged where it is used
-        if request is not None:
-            holders = [r.validator_name(index) for index in r.shelf.holders(ref.author, request.last_seq - 1)]
-            sources = [*([first] if first else []), *holders, ref.author, *sorted(r.catchup.statuses)]
-            others = [source for source in dict.fromkeys(sources) if source != r.config.name]
-            self.fetcher.want(request, others, r.now.mono, grace=grace, named=named)
+            return False  # never linkable: judged where it is used
+        if request is None:
+            return False
+        holders = [r.validator_name(index) for index in r.shelf.holders(ref.author, request.last_seq - 1)]
+        sources = [*([first] if first else []), *holders, ref.author, *sorted(r.catchup.statuses)]
+        others = [source for source in dict.fromkeys(sources) if source != r.config.name]
+        self.fetcher.want(request, others, r.now.mono, grace=grace, named=named)
+        return True

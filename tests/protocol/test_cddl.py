@@ -1,0 +1,199 @@
+"""specs/wire.cddl against real bytes, by a CDDL tool that shares nothing with the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wire_values import certificates, header_leaves, hashes, leaves, messages, mutations, names, proposals, uints
+
+from glasslog import block, codec, cose
+from glasslog.agreement import messages as m
+from glasslog.agreement.evidence import Evidence, Fault
+from glasslog.entry import (
+    Genesis,
+    HeightSeal,
+    Leaf,
+    Member,
+    MembershipLeaf,
+    Role,
+    SealedEntry,
+    SignedStatementLeaf,
+    decode_leaf,
+    encode_leaf,
+    number_entry,
+)
+from glasslog.errors import DecodeError
+from glasslog.statement import STATEMENT_TYPE, encode_statement
+
+cddl = pytest.importorskip("cddl_verifier", reason="the CDDL tool `cddl-verifier` is not installed")
+
+CDDL = (Path(__file__).parents[2] / "specs" / "wire.cddl").read_text()
+ROOT = "any-bytes"
+H, S = bytes(32), bytes(64)
+
+
+@cache
+def _schema(text: str) -> Any:
+    return cddl.Validator(text)
+
+
+def _accepts(data: bytes, root: str = ROOT, text: str = CDDL) -> bool:
+    return bool(_schema(text).validate(data, root_type=root).valid)
+
+
+evidence = st.builds(
+    lambda fault, epoch, accused, one: Evidence(fault, epoch, accused, one, one + b"\x00").encode(),
+    st.sampled_from(Fault), uints, names, st.binary(max_size=20),
+)  # fmt: skip
+signed = st.one_of(
+    evidence,
+    st.builds(m.vote_bytes, hashes, uints, uints, st.sampled_from([m.Kind.NOTARIZE, m.Kind.FINALIZE]), hashes),
+    header_leaves.map(lambda leaf: cose.to_be_signed(block.decode_header_leaf(leaf)[1])),
+)
+
+
+@settings(max_examples=60)
+@given(messages)
+def test_every_message_is_in_the_grammar(message: m.Message) -> None:
+    assert _accepts(m.encode_message(message), "message")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(leaves)
+def test_every_leaf_is_in_the_grammar(leaf: Leaf) -> None:
+    assert _accepts(encode_leaf(leaf), "leaf")
+
+
+@settings(max_examples=30)
+@given(st.one_of(signed, proposals.map(m.Proposal.encode), certificates.map(m.encode_certificate)))
+def test_everything_that_is_signed_or_stored_is_in_the_grammar(data: bytes) -> None:
+    assert _accepts(data)
+
+
+# Rules that the grammar does not state (wire.cddl, first lines): order, agreement between fields, sizes, roles.
+BEYOND_GRAMMAR = ("CBOR-", "WIRE-03", "WIRE-05", "WIRE-06", "MEMBER-09", "STMT-", "BLOCK-02", "EVIDENCE-03", "COSE-04")
+
+
+def _agree(data: bytes, root: str, decode: Callable[[bytes], object]) -> None:
+    try:
+        decode(data)
+    except DecodeError as error:
+        assert error.code.startswith(BEYOND_GRAMMAR) or not _accepts(data, root), error
+    else:
+        assert _accepts(data, root)
+
+
+@settings(max_examples=100)
+@given(messages.flatmap(lambda message: mutations(m.encode_message(message))))
+def test_grammar_and_decoder_agree_on_changed_messages(data: bytes) -> None:
+    _agree(data, "message", m.decode_message)
+
+
+def _decode_leaf_whole(data: bytes) -> None:
+    decode_leaf(data)
+    if data.startswith(b"\x82\x03"):
+        block.decode_header_leaf(data)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(leaves.flatmap(lambda leaf: mutations(encode_leaf(leaf))))
+def test_grammar_and_decoder_agree_on_changed_leaves(data: bytes) -> None:
+    _agree(data, "leaf", _decode_leaf_whole)
+
+
+# --- one instance of everything ---------------------------------------------------------------------
+
+_STATEMENT = encode_statement(
+    {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": "m", "digest": {"sha256": H, "note": "text"}}],
+        "predicateType": "urn:x:y",
+        "predicate": {"a": [1, 1.5, "x", True, None, {"digest": {"x": b"\x01", "y": "z", "n": 1}}, {"digest": "text"}]},
+    }
+)
+_HEADER = block.Header(H, "lab", 2, H, 3, 1, H, 7).encode()
+_REF = block.Ref("lab", 1, H)
+_PROPOSAL = m.Proposal(1, 2, 3, 1, H, 4, (_REF,), 5, H)
+_CERTIFICATE = m.Certificate(1, 2, m.Kind.NOTARIZE, H, (0, 2), (S, S))
+_VALIDATOR = Member("v", Role.VALIDATOR, "DE", H, H, H, H, bytes(1312), H, H, 1, 2)
+_OBSERVER = Member("o", Role.OBSERVER, "BR", H, None, None, None, None, None, None, 0, 0)
+
+INSTANCES: list[bytes] = [
+    number_entry("lab", 3, _STATEMENT),
+    *map(
+        encode_leaf,
+        (
+            SealedEntry("lab", 4, H), HeightSeal(1, 2, 3, 4, H, 5), Genesis("net", "origin.example/1", 6, H),
+            MembershipLeaf(1, _VALIDATOR), MembershipLeaf(1, _OBSERVER),
+            SignedStatementLeaf(codec.encode(codec.Tagged(18, [codec.encode({1: -8, 4: b"k", "x": 1}), {}, None, b"s"]))),
+        ),
+    ),
+    block.encode_header_leaf(cose.sign1(_HEADER, S)),
+    m.vote_bytes(H, 1, 2, m.Kind.NULLIFY, b""),
+    cose.to_be_signed(_HEADER),
+    Evidence(Fault.AUTHOR_FORK, 1, "lab", b"a", b"b").encode(),
+    _PROPOSAL.encode(),
+    m.encode_certificate(_CERTIFICATE),
+    *map(
+        m.encode_message,
+        (
+            m.SignedProposal(_PROPOSAL, S), m.Vote(1, 2, m.Kind.NULLIFY, b"", 3, S), m.Vote(1, 2, m.Kind.FINALIZE, H, 3, S),
+            _CERTIFICATE, m.Have((_REF,)), m.BlockBody(b"h", b"e"), m.BlockRequest("lab", 1, 2, H),
+            m.CertificateRequest(1, (2, 3)), m.RunRequest(4), m.FinalizedRun((_PROPOSAL,), _CERTIFICATE),
+            m.Cosignature(1, H, 2, S, S, bytes(2420), 3), m.Status(1, 2, 3, 4, 5, 6), m.RecoveryRequest(bytes(16), "lab"),
+            m.RecoveryRequest(bytes(16), None), m.RecoveryReply(bytes(16), _CERTIFICATE, 1, _REF),
+            m.RecoveryReply(bytes(16), None, 1, None), m.Published(b"note"), m.Announcement((b"h",)),
+        ),
+    ),
+]  # fmt: skip
+
+
+def _rules(text: str) -> dict[str, str]:
+    """Every rule of the grammar by name; a rule begins at the start of a line and ends before the next."""
+    bare = re.sub(r"^\s*;.*$", "", text, flags=re.MULTILINE)
+    return {
+        match[1]: match[0]
+        for match in re.finditer(r"^([a-z][a-z0-9-]*) = .*?(?=^[a-z]|\Z)", bare, re.MULTILINE | re.DOTALL)
+    }
+
+
+def test_the_grammar_accepts_each_instance() -> None:
+    assert [data.hex() for data in INSTANCES if not _accepts(data)] == []
+
+
+@pytest.mark.parametrize("rule", sorted(_rules(CDDL)))
+def test_every_rule_decides_about_some_instance(rule: str) -> None:
+    """With the rule made unsatisfiable, some instance is no longer accepted: nothing in the grammar is idle."""
+    bare = "".join(_rules(CDDL).values())
+    broken = bare.replace(_rules(CDDL)[rule], f'{rule} = "no bytes of ours"\n', 1)
+    assert broken != bare
+    if rule == "kind-and-digest":  # a group, so its stand-in is one too
+        broken = broken.replace(f"{rule} = ", f"{rule} = (never: ").replace('ours"\n', 'ours")\n')
+    assert any(not _accepts(data, text=broken) for data in INSTANCES), rule
+
+
+def _items(value: codec.Value) -> Iterable[codec.Value]:
+    """Every value made from an array by leaving out, doubling or nulling one of its items, at the first level."""
+    if isinstance(value, list):
+        for index in range(len(value)):
+            yield [*value[:index], *value[index + 1 :]]
+            yield [*value[:index], value[index], *value[index:]]
+            yield [*value[:index], [value[index]], *value[index + 1 :]]
+
+
+@pytest.mark.parametrize("data", INSTANCES, ids=lambda data: data[:3].hex())
+def test_the_grammar_refuses_an_item_missing_doubled_or_wrapped(data: bytes) -> None:
+    value = codec.decode(data, size_max=1 << 17, tags=(18,))
+    if isinstance(value, codec.Tagged):
+        changed = [codec.Tagged(value.tag, inner) for inner in _items(value.value)]
+    else:
+        changed = list(_items(value))
+    assert changed
+    assert [one for one in changed if _accepts(codec.encode(one))] == []

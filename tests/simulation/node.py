@@ -1,0 +1,125 @@
+"""One simulated member: a real ``Replica``, a disk that is a ``Durable``, and the outbox between them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+from glasslog.agreement.config import ReplicaConfig, Timing
+from glasslog.agreement.durable import Durable
+from glasslog.agreement.effects import Effect, FinalHeight, HeldBlock, Record, SavedCertificate
+from glasslog.agreement.messages import (
+    BlockBody,
+    Certificate,
+    FinalizedRun,
+    Kind,
+    Proposal,
+)
+from glasslog.agreement.replica import Replica
+from glasslog.block import Block
+from simulation.suite import CheapNotes, Network, signer, verify
+
+RUN_MAX = 256
+
+
+@dataclass
+class Disk:
+    """Everything that survives a crash: what a replica boots from, and the archive it serves others from."""
+
+    durable: Durable
+    bodies: dict[bytes, HeldBlock] = field(default_factory=dict[bytes, HeldBlock])
+    heights: list[Proposal] = field(default_factory=list[Proposal])
+    finals: dict[bytes, Certificate] = field(default_factory=dict[bytes, Certificate])
+
+    def apply(self, record: Record) -> None:
+        self.durable.apply(record)
+        match record:
+            case HeldBlock():
+                self.bodies[record.ref.hash] = record
+            case FinalHeight():
+                self.heights.append(record.proposal)
+            case SavedCertificate(certificate) if certificate.kind is Kind.FINALIZE:
+                self.finals[certificate.digest] = certificate
+            case _:
+                pass
+
+    def copy(self) -> Disk:
+        return Disk(copy_durable(self.durable), dict(self.bodies), list(self.heights), dict(self.finals))
+
+    def serve_blocks(self, first_seq: int, last_hash: bytes, blocks: dict[bytes, Block]) -> list[BlockBody]:
+        """The stored blocks on the chain that ends in ``last_hash``, oldest first."""
+        found = list[BlockBody]()
+        while (held := self.bodies.get(last_hash)) is not None and held.ref.seq >= first_seq:
+            found.append(BlockBody(held.header, held.entries))
+            last_hash = blocks[last_hash].header.prev
+        return found[::-1]
+
+    def serve_run(self, height: int) -> FinalizedRun | None:
+        """Heights from this one on, up to one that has a certificate of its own."""
+        run = self.heights[height - 1 : height - 1 + RUN_MAX]
+        while run and run[-1].digest not in self.finals:
+            run.pop()
+        return FinalizedRun(tuple(run), self.finals[run[-1].digest]) if run else None
+
+
+def copy_durable(durable: Durable) -> Durable:
+    return replace(
+        durable,
+        frontier=dict(durable.frontier),
+        votes=dict(durable.votes),
+        proposals=dict(durable.proposals),
+        certificates=dict(durable.certificates),
+        blocks=dict(durable.blocks),
+        evidence=list(durable.evidence),
+    )
+
+
+@dataclass
+class Node:
+    """A member between crashes. ``life`` counts its starts, so that what was meant for an earlier one is dropped."""
+
+    name: str
+    network: Network
+    notes: CheapNotes
+    timing: Timing
+    disk: Disk
+    make_replica: Callable[[ReplicaConfig, Durable], Replica]
+    skew: int = 0  # of the wall clock
+    life: int = 0
+    alive: bool = False
+    booted_at: int = 0
+    replica: Replica = field(init=False)
+    outbox: deque[Effect] = field(default_factory=deque[Effect])
+    in_sync: list[Effect] | None = None  # the batch that is being made durable
+    tick_at: int | None = None
+    peers: set[str] = field(default_factory=set[str])
+
+    @property
+    def index(self) -> int | None:
+        names = self.network.validators
+        return names.index(self.name) if self.name in names else None
+
+    def boot(self, now: int) -> None:
+        """Start from the disk alone."""
+        self.life += 1
+        self.alive, self.booted_at = True, now
+        self.outbox.clear()
+        self.in_sync = self.tick_at = None
+        self.peers.clear()
+        config = ReplicaConfig(
+            self.name,
+            verify,
+            self.notes,
+            None if self.index is None else signer(self.name, "vote"),
+            sha256(f"{self.name} {self.life}".encode()).digest()[:16],
+            self.timing,
+        )
+        self.replica = self.make_replica(config, copy_durable(self.disk.durable))
+
+    def crash(self) -> None:
+        """Lose everything that is not on the disk."""
+        self.alive = False
+        self.outbox.clear()
+        self.in_sync = None
