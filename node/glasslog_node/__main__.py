@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import traceback
+from typing import cast
 
 from glasslog.errors import ProtocolError
 from glasslog_node.cli.app import build_app
@@ -46,7 +47,7 @@ def run(arguments: list[str]) -> int:
 def _single(error: BaseException) -> BaseException:
     """Return the one error that a nursery wrapped; of several, the first that is ours to explain."""
     while isinstance(error, BaseExceptionGroup):
-        parts: tuple[BaseException, ...] = error.exceptions
+        parts = cast("BaseExceptionGroup[BaseException]", error).exceptions
         bugs = [part for part in parts if not isinstance(part, KeyboardInterrupt | OperatingError | BaseExceptionGroup)]
         error = (bugs or list(parts))[0]
     return error

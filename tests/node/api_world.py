@@ -68,7 +68,20 @@ class StillNode:
     def status(self) -> NodeStatus:
         peers = (PeerStatus("v1", "validator", "JP", False, None, None, "connection refused"),)
         return NodeStatus(
-            "lab-a", "author", "DE", "testnet", "log.example/testnet", "waiting", 1, 7, 3, 20, b"\x01" * 32, 12, 5, peers
+            "lab-a",
+            "author",
+            "DE",
+            "testnet",
+            "log.example/testnet",
+            "waiting",
+            1,
+            7,
+            3,
+            20,
+            b"\x01" * 32,
+            12,
+            5,
+            peers,
         )
 
     def why(self) -> Sequence[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import trio
 
 from glasslog.agreement.effects import HeldBlock, PublishedNote
 from glasslog.block import Block, Verify, verify_block
@@ -76,6 +78,12 @@ class Office:
 
     def close(self) -> None:
         self.store.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once the condition holds; the test's own deadline ends it if it never does."""
+    while not condition():  # noqa: ASYNC110 - it is about a store's content, which sends no event
+        await trio.sleep(0.002)
 
 
 def numbers(entries: Sequence[bytes]) -> list[int]:

@@ -90,6 +90,7 @@ async def main(config: dict[str, Any]) -> None:
                 elif "numbered" in command:
                     for number, size, lane in command["numbered"]:
                         transport.send(command["to"], numbered_message(number, size, Lane(lane)), Lane(lane))
+                        await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()  # the test is gone
 
 

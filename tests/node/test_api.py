@@ -17,7 +17,7 @@ from glasslog.tiles import split_entries
 from glasslog_node.api.server import open_listener
 from glasslog_node.errors import ConfigError
 from node.api_world import BODY_MAX, TOKEN, Api, open_api, with_api
-from node.author_world import AUTHOR, Office
+from node.author_world import AUTHOR, Office, until
 from node.store_world import statement
 
 CBOR = "application/cbor"
@@ -144,7 +144,9 @@ BAD_BODIES = [
 
 
 @pytest.mark.parametrize(("body", "media", "status", "code"), BAD_BODIES)
-def test_bad_body_is_refused_with_its_code(office: Office, body: bytes, media: str, status: int, code: str | None) -> None:
+def test_bad_body_is_refused_with_its_code(
+    office: Office, body: bytes, media: str, status: int, code: str | None
+) -> None:
     async def work(api: Api) -> None:
         response = await api.post(body, media)
         check_problem(response.status_code, response.content, status, code)
@@ -170,7 +172,7 @@ def check_problem(status: int, body: bytes, expected: int, code: str | None) -> 
 def test_wrong_token_is_refused_before_the_body_is_read(office: Office, header: str | None) -> None:
     async def work(api: Api) -> None:
         headers = {"content-type": CBOR} | ({} if header is None else {"authorization": header})
-        encoded = {name: value.encode() for name, value in headers.items()}
+        encoded = {name.encode(): value.encode() for name, value in headers.items()}
         response = await api.client.post("/v1/submissions", content=b"\xff" * 1000, headers=encoded)
         check_problem(response.status_code, response.content, 401, "HTTP-02")
         assert response.headers["www-authenticate"].startswith("Bearer")
@@ -292,7 +294,9 @@ def test_bytes_that_are_not_http_end_the_connection_only(
         ("GET", "/tile/64/000", 404, "TILE-02"),
     ],
 )
-def test_bad_path_is_refused_with_its_code(office: Office, method: str, path: str, status: int, code: str | None) -> None:
+def test_bad_path_is_refused_with_its_code(
+    office: Office, method: str, path: str, status: int, code: str | None
+) -> None:
     async def work(api: Api) -> None:
         response = await api.client.request(method, path)
         check_problem(response.status_code, response.content, status, code)
@@ -300,7 +304,9 @@ def test_bad_path_is_refused_with_its_code(office: Office, method: str, path: st
     with_api(office, work)
 
 
-@pytest.mark.parametrize("query", ["wait=never", "wait=final&timeout=x", "wait=final&timeout=-1", "wait=final&timeout=1e9"])
+@pytest.mark.parametrize(
+    "query", ["wait=never", "wait=final&timeout=x", "wait=final&timeout=-1", "wait=final&timeout=1e9"]
+)
 def test_bad_wait_is_refused(office: Office, query: str) -> None:
     async def work(api: Api) -> None:
         name = (await api.post(statement(0), CBOR)).json()["submission"]
@@ -330,8 +336,7 @@ def test_tiles_and_entry_bundles_are_the_published_tree(office: Office) -> None:
     async def work(api: Api) -> None:
         await api.post(b"".join(map(statement, range(600))), CBOR)
         await api.client.get("/v1/status")
-        while api.office.store.spool_depth().unsealed:
-            await trio.sleep(0.005)
+        await until(lambda: not api.office.store.spool_depth().unsealed)
         size = api.publish()
         leaves = api.office.world.leaves[:size]
         hashes = b"".join(map(hash_leaf, leaves))
@@ -354,8 +359,7 @@ def test_tiles_and_entry_bundles_are_the_published_tree(office: Office) -> None:
 def test_every_kind_of_leaf_is_shown(office: Office) -> None:
     async def work(api: Api) -> None:
         await api.post(statement(0), CBOR)
-        while api.office.store.spool_depth().unsealed:
-            await trio.sleep(0.005)
+        await until(lambda: not api.office.store.spool_depth().unsealed)
         size = api.publish()
         shown = [(await api.client.get(f"/v1/entries/{index}")).json() for index in range(size)]
         kinds = [entry["kind"] for entry in shown]

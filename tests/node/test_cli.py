@@ -26,7 +26,7 @@ from glasslog_node.errors import StoreError
 from glasslog_node.store import Store
 from glasslog_node.testnet import new_testnet
 from node.api_world import TOKEN, Api, with_api
-from node.author_world import Office
+from node.author_world import Office, until
 from node.store_world import statement
 
 COMMAND = [sys.executable, "-m", "glasslog_node"]
@@ -174,15 +174,29 @@ def test_every_registered_function_exists_or_its_module_is_to_come() -> None:
         (["prove", "3", "-o", "x", "--url", "unix:/none"], "CLIENT-01"),
     ],
 )
-def test_operating_fault_is_one_line(tmp_path: Path, arguments: list[str], code: str) -> None:
-    result = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
-    )
-    assert result.returncode == 2, result.stderr
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
+def test_operating_fault_is_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == EXIT_UNABLE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
     assert line.startswith(f"{code} ")
     assert ". Next: " in line
+
+
+def test_operating_fault_is_one_line_from_a_shell(tmp_path: Path) -> None:
+    result = glasslog("status", "--config", str(tmp_path / "none.toml"))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert (
+        result.stderr
+        == f"CONFIG-01 {tmp_path}/none.toml: no such file or directory. Next: pass the right --config FILE\n"
+    )
 
 
 def test_bad_configuration_prints_every_problem(tmp_path: Path) -> None:
@@ -275,8 +289,7 @@ def test_submit_wait_and_prove_go_from_file_to_bundle(office: Office, tmp_path: 
         import trio
 
         async def publish() -> None:
-            while not api.office.offered:
-                await trio.sleep(0.01)
+            await until(lambda: bool(api.office.offered))
             api.publish()
 
         shell = Shell(api, tmp_path)
@@ -364,7 +377,7 @@ def wait_until(condition: Callable[[], bool], lines: Callable[[], list[str]]) ->
 
 
 def test_nodes_end_when_whoever_started_them_is_killed(tmp_path: Path) -> None:
-    import psutil
+    import psutil  # type: ignore[import-untyped]  # publishes no types
 
     made = new_testnet(tmp_path / "t", validators=4, labs=0, time_ms=1_000)
     process, lines = start_up(made.folder)

@@ -104,14 +104,14 @@ def test_missing_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o660, 0o666, 0o601])
 def test_key_open_to_others_is_refused(folder: Path, mode: int) -> None:
     key_path(folder, Purpose.VOTE).chmod(mode)
-    with pytest.raises(ConfigError, match="KEY-02 .*chmod 600"):
+    with pytest.raises(ConfigError, match=r"KEY-02 .*chmod 600"):
         read_key(folder, Purpose.VOTE, OWNER)
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o707, 0o777])
 def test_folder_open_to_others_is_refused(folder: Path, mode: int) -> None:
     folder.chmod(mode)
-    with pytest.raises(ConfigError, match="KEY-03 .*chmod 700"):
+    with pytest.raises(ConfigError, match=r"KEY-03 .*chmod 700"):
         read_key(folder, Purpose.VOTE, OWNER)
 
 

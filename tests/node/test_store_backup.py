@@ -210,7 +210,7 @@ def test_a_raw_copy_taken_under_load_is_refused_or_an_earlier_ledger(tmp_path: P
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        while process.poll() is None and len(copies) < 20:
+        while process.poll() is None and len(copies) < 12:
             copies.append(tmp_path / f"raw{len(copies)}")
             copies[-1].mkdir()
             shutil.copyfile(tmp_path / "s" / "data.mdb", copies[-1] / "data.mdb")

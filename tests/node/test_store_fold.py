@@ -91,7 +91,7 @@ class History:
 @given(STEPS)
 @example(EDGE)
 @example([*TWICE, ("final", 0, Kind.FINALIZE, ""), ("certificate", 2, Kind.FINALIZE, "reopen")])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_loading_equals_the_fold_of_everything_committed(steps: list[tuple[str, int, Kind, str]]) -> None:
     history = History()
     expected = Durable.fresh(history.world.genesis)

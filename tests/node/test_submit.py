@@ -30,7 +30,7 @@ from glasslog_node.batches import (
 from glasslog_node.errors import RequestError, StoreError
 from glasslog_node.seams import Stage
 from glasslog_node.submit import AuthorLimits
-from node.author_world import AUTHOR, LIMITS, Office, numbers
+from node.author_world import AUTHOR, LIMITS, Office, numbers, until
 from node.store_world import statement
 
 
@@ -58,11 +58,6 @@ def run(office: Office, work: Callable[[], Coroutine[Any, Any, None]], *, press:
 async def submit(office: Office, first: int, count: int = 1, key: str | None = None) -> str:
     batch = batch_of([statement(number) for number in range(first, first + count)])
     return (await office.author.submit(batch, key=key)).submission
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await trio.sleep(0.002)
 
 
 # --- from submission to publication ---------------------------------------------------------------
@@ -342,10 +337,14 @@ predicates = st.dictionaries(
 )
 
 
-def in_toto(predicate: dict[str, Any]) -> bytes:
-    value = decode_statement(statement(1))
-    value["predicate"] = predicate
-    return codec.encode(value)
+def in_toto(predicate: codec.Value) -> bytes:
+    return codec.encode({**decode_statement(statement(1)), "predicate": predicate})
+
+
+def quoting() -> bytes:
+    """Return a statement with a digest that reads like the opening of another statement."""
+    subject: codec.Value = {"name": "n", "digest": {"sha256": b"\xa4\x65_type\x78\x1fhttps://in-toto.io/Statement/v1"}}
+    return codec.encode({**decode_statement(statement(1)), "subject": [subject]})
 
 
 statements = st.lists(predicates.map(in_toto), min_size=1, max_size=8)
@@ -371,19 +370,15 @@ def test_json_batches_carry_the_same_statements(items: list[bytes]) -> None:
 @given(st.lists(predicates, min_size=1, max_size=3))
 def test_statement_quoting_a_statement_is_cut_exactly(inner: list[dict[str, Any]]) -> None:
     """A text that holds another statement's opening defeats the guess, never the result."""
-    quoted = b"\xa4\x65_type\x78\x1fhttps://in-toto.io/Statement/v1"
-    digest = {"sha256": quoted}
     items = [in_toto(each) for each in inner]
-    tricky = codec.encode({**decode_statement(statement(1)), "subject": [{"name": "n", "digest": digest}]})
+    tricky = quoting()
     batch = read_cbor_batch(b"".join([*items, tricky]))
     assert len(batch.statements) == len(items) + 2
     assert list(batch.exactly()) == [*items, tricky]
 
 
 def test_guess_that_fails_is_mended_before_anything_is_refused(office: Office) -> None:
-    quoted = b"\xa4\x65_type\x78\x1fhttps://in-toto.io/Statement/v1"
-    value = decode_statement(statement(1))
-    tricky = codec.encode({**value, "subject": [{"name": "n", "digest": {"sha256": quoted}}]})
+    tricky = quoting()
 
     async def work() -> None:
         receipt = await office.author.submit(read_cbor_batch(statement(2) + tricky + statement(3)), key=None)
@@ -395,27 +390,28 @@ def test_guess_that_fails_is_mended_before_anything_is_refused(office: Office) -
     run(office, work)
 
 
+def status_of(read: Callable[[bytes], Batch], body: bytes) -> int:
+    try:
+        return 200 if read(body).statements else 0
+    except RequestError as error:
+        return error.status
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_as_cbor_are_cut_or_refused(body: bytes) -> None:
-    try:
-        batch = read_cbor_batch(body)
-    except RequestError as error:
-        assert error.status in (400, 413)
-    else:
-        assert batch.statements
+    assert status_of(read_cbor_batch, body) in (200, 400, 413)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 def test_any_bytes_as_json_are_converted_or_refused(body: bytes) -> None:
     readers: list[Callable[[bytes], Batch]] = [read_json_batch, read_ndjson_batch]
     for read in readers:
-        try:
-            read(body)
-        except RequestError as error:
-            assert error.status in (400, 422)
+        assert status_of(read, body) in (200, 400, 422)
 
 
-@pytest.mark.parametrize("body", [b"[", b"[1,]", b"[,]", b"[] x", b"[1 2]", b"[" * 100_000, b"[NaN", b"\xff", b"[]", b""])
+@pytest.mark.parametrize(
+    "body", [b"[", b"[1,]", b"[,]", b"[] x", b"[1 2]", b"[" * 100_000, b"[NaN", b"\xff", b"[]", b""]
+)
 def test_malformed_json_is_refused_as_such(body: bytes) -> None:
     with pytest.raises(RequestError) as refusal:
         read_json_batch(body)

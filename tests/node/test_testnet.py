@@ -16,12 +16,12 @@ from glasslog.entry import Role
 from glasslog.errors import AdmissionError, DecodeError, ProtocolError
 from glasslog.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX
 from glasslog.policy import Policy
+from glasslog_node import testnet as testnets
 from glasslog_node.errors import ConfigError
 from glasslog_node.genesis import NetworkGenesis, found_network, load_genesis, parse_genesis, print_genesis
 from glasslog_node.keys import Purpose, decode_token, read_key, read_private_file
 from glasslog_node.node import make_transport, validator_keys
 from glasslog_node.store import Store
-from glasslog_node import testnet as testnets
 from glasslog_node.testnet import JURISDICTIONS, load_testnet, new_testnet
 from node.store_world import genesis_leaves, genesis_members
 
@@ -70,7 +70,7 @@ def test_lines_in_another_order_are_refused() -> None:
 
 def test_words_that_are_not_the_leaf_s_own_are_refused() -> None:
     text = print_genesis(network())
-    with pytest.raises(ConfigError, match="GENESIS-05 .*not what its own leaves print"):
+    with pytest.raises(ConfigError, match=r"GENESIS-05 .*not what its own leaves print"):
         parse_genesis(text.replace("validator v0 CH", "validator v0 JP"))
 
 
@@ -95,7 +95,10 @@ def test_jurisdiction_that_could_halt_the_network_is_refused() -> None:
         (lambda text: text + "\n", None),
         (lambda text: text.replace("v1 net", "v2 net"), "GENESIS-05"),
         (lambda text: text + "é", "GENESIS-05"),
-        (lambda text: text.split("\n")[0] + "\ngenesis " + base64.b64encode(bytes(70_000)).decode() + "\nx\n", "GENESIS-05"),
+        (
+            lambda text: text.split("\n")[0] + "\ngenesis " + base64.b64encode(bytes(70_000)).decode() + "\nx\n",
+            "GENESIS-05",
+        ),
     ],
 )
 def test_damaged_genesis_file_names_its_path(tmp_path: Path, change: object, code: str | None) -> None:
@@ -109,12 +112,12 @@ def test_damaged_genesis_file_names_its_path(tmp_path: Path, change: object, cod
 
 
 def test_absent_genesis_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="^GENESIS-06 .*no such file"):
+    with pytest.raises(ConfigError, match=r"^GENESIS-06 .*no such file"):
         load_genesis(tmp_path / "none")
 
 
 def test_stranger_is_no_member() -> None:
-    with pytest.raises(ConfigError, match="^GENESIS-04 nobody.example is not a member of net"):
+    with pytest.raises(ConfigError, match=r"^GENESIS-04 nobody.example is not a member of net"):
         network().member("nobody.example")
 
 
@@ -126,7 +129,7 @@ def test_every_node_s_keys_are_those_of_the_membership(testnet: testnets.Testnet
         member = testnet.genesis.member(node.name)
         assert (validator_keys(node.config, member, testnet.genesis) is not None) == (member.role is Role.VALIDATOR)
         make_transport(node.config, member, testnet.genesis)
-        assert read_key(node.config.keys, Purpose.AUTHOR, node.name)
+        assert read_key(node.config.keys, Purpose.AUTHOR, node.name).purpose is Purpose.AUTHOR
         assert decode_token(read_private_file(node.config.token_path), node.config.token_path)
 
 

@@ -71,6 +71,7 @@ class Witness:
         """Its disk is gone or older: positions start again, what was signed stays signed."""
         self.recovering_from = max((view for view, _, _ in self.votes), default=0)
         self.floor_view = self.height = self.published = self.intent_size = 0
+        self.accused.clear()  # it may find and keep the same evidence again
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.config import Sockets
 from hypercorn.logging import Logger
 from hypercorn.trio.run import worker_serve
-from hypercorn.utils import wrap_app
+from hypercorn.utils import wrap_app  # pyright: ignore[reportUnknownVariableType] - half typed there
 from starlette.types import ASGIApp
 
 from glasslog_node.config import UNIX_PREFIX, split_address
@@ -112,5 +112,10 @@ async def serve(
         await worker_serve(wrapped, config, sockets=sockets, shutdown_trigger=stop, task_status=task_status)
     finally:
         listener.close()
-        if isinstance(address, str):  # a unix socket's path
-            Path(address).unlink(missing_ok=True)
+        _remove_unix(address)
+
+
+def _remove_unix(address: object) -> None:
+    """Remove the file of a unix socket, so that the next one does not have to ask whether somebody answers."""
+    if isinstance(address, str):
+        Path(address).unlink(missing_ok=True)

@@ -68,7 +68,7 @@ async def _run(
             lies = await tell_all(fleet, scene, folder)
             for number, lie in enumerate(lies, 1):
                 tell(f"{number}. {lie.told}")
-                tell(f"   {'caught' if lie.caught else 'NOT CAUGHT'} ({lie.name}): {lie.says}")
+                tell(f"   {f'caught: {lie.code} {lie.name}' if lie.caught else f'NOT CAUGHT: {lie.name}'}. {lie.says}")
         if not ends:
             _invite(scene, tell)
             await trio.sleep_forever()

@@ -25,6 +25,11 @@ class Answer:
         """The code its complaint begins with."""
         return self.complaint.partition(" ")[0]
 
+    @property
+    def fact(self) -> str:
+        """What its complaint says after the code."""
+        return self.complaint.partition(" ")[2]
+
 
 async def run(module: str, arguments: Sequence[str]) -> Answer:
     """Run ``python -m module arguments`` and return how it ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +87,7 @@ async def forged_bundle(scene: Scene, folder: Path) -> Lie:
     bundle.write_bytes(scene.bundle.read_bytes().replace(name, name[:-1] + b"?"))
     answer = await glasslog("verify", str(bundle), "--policy", str(scene.testnet.policy_path))
     told = f"{scene.testnet.labs[0].name} shows a proof in which the model has another name"
-    return Lie("forged-bundle", told, answer.code if answer.status else "", answer.complaint)
+    return Lie("forged-bundle", told, answer.code if answer.status else "", answer.fact)
 
 
 async def loosened_policy(scene: Scene, folder: Path) -> Lie:
@@ -97,7 +98,7 @@ async def loosened_policy(scene: Scene, folder: Path) -> Lie:
     policy.write_text(text.replace(f"group bft {quorum} ", f"group bft {quorum - 1} "))
     answer = await glasslog("verify", str(scene.bundle), "--policy", str(policy))
     told = f"an auditor is handed a policy that asks for {quorum - 1} validators instead of {quorum}"
-    return Lie("loosened-policy", told, answer.code if answer.status else "", answer.complaint)
+    return Lie("loosened-policy", told, answer.code if answer.status else "", answer.fact)
 
 
 def lone_fork(scene: Scene) -> Lie:
@@ -122,7 +123,7 @@ def lone_fork(scene: Scene) -> Lie:
     try:
         Policy.parse(scene.testnet.policy_path.read_bytes()).check(Note.parse(note))
     except ProtocolError as error:
-        return Lie("lone-fork", told, error.code, str(error))
+        return Lie("lone-fork", told, error.code, error.fact)
     return Lie("lone-fork", told, "", "it was believed")
 
 
@@ -192,12 +193,14 @@ def _as_lab(scene: Scene, lab: TestnetNode) -> Libp2pTransport:
 
 
 async def _evidence(scene: Scene) -> bytes:
-    """Wait until a validator has evidence durable and its ledger has grown by the statement that carries it."""
-    node = scene.testnet.validators[0]
-    with trio.move_on_after(PATIENCE_SECONDS), Store.open(node.config.data, readonly=True) as store:
-        while True:
-            evidence = store.evidence()
-            if evidence and store.size > scene.checkpoint:
-                return evidence[0]
-            await trio.sleep(0.1)
-    raise OperatingError("DEMO-06", "no evidence was recorded", f"read {node.folder}/node.log")
+    """Wait until a validator has evidence durable and the ledger has grown by the statement that carries it."""
+    with ExitStack() as stack:
+        stores = [stack.enter_context(Store.open(node.config.data, readonly=True)) for node in scene.testnet.validators]
+        with trio.move_on_after(PATIENCE_SECONDS):
+            while True:
+                evidence = [found for store in stores for found in store.evidence()]
+                if evidence and all(store.size > scene.checkpoint for store in stores):
+                    return evidence[0]
+                await trio.sleep(0.1)
+    fact = "the validators recorded no evidence"
+    raise OperatingError("DEMO-06", fact, f"read node.log in the folders of {scene.testnet.folder}")
