@@ -25,16 +25,16 @@ from glasslog.agreement.messages import (
     vote_bytes,
 )
 from glasslog.audit import Archive, Run
-from glasslog.block import Block, build_block
+from glasslog.block import Block, Ref, build_block, decode_header_leaf
 from glasslog.checkpoint import Checkpoint, CosignerKeys
-from glasslog.entry import Genesis, Member, MembershipLeaf, Role, SealedEntry, encode_leaf, number_entry
+from glasslog.entry import Genesis, HeightSeal, Member, MembershipLeaf, Role, SealedEntry, encode_leaf, number_entry
 from glasslog.identity import Ed25519Key, MlDsa44Key
 from glasslog.ledger import Admitted, LedgerState, Place, Tip, extend, genesis_state
 from glasslog.membership import read_genesis
 from glasslog.merkle import hash_leaf, root
 from glasslog.policy import Policy, PolicyMember
 from glasslog.statement import encode_statement, from_json
-from glasslog.tiles import entries_path, join_entries, split_entries, tile_path
+from glasslog.tiles import Edge, entries_path, join_entries, split_entries, tile_path
 
 ORIGIN = "ledger.example/audited"
 NETWORK = "audited"
@@ -178,6 +178,40 @@ class World:
         self.spans.append(1)
         self._take(plan.state, digest, proposal, {(tile.level, tile.index): tile.hashes for tile in plan.tiles})
         self.tips.update(dict(plan.tips))
+
+    def forge_height(
+        self,
+        leaves: Sequence[Sequence[bytes]],
+        advance: Sequence[Ref] = (),
+        change: Callable[[HeightSeal], HeightSeal] = lambda seal: seal,
+    ) -> None:
+        """Append what no honest validator would: any leaves, in runs, under whatever seal a corrupt quorum signs."""
+        self.view += 1
+        height = max(self.proposals, default=0) + 1
+        blocks = sum(leaf[:2] == b"\x82\x03" for run in leaves for leaf in run)
+        honest = HeightSeal(height, self.view, 1, self.state.time + 100, self.membership.membership_hash, blocks)
+        seal = change(honest)
+        added = [*[leaf for run in leaves for leaf in run], encode_leaf(seal)]
+        edge, tiles = self.state.edge.extend(b"".join(map(hash_leaf, added)))
+        self.leaves += added
+        self.spans += [*[len(run) for run in leaves], 1]
+        proposal = Proposal(1, seal.view, height, *self.parent, seal.time, tuple(advance), edge.size, edge.root())
+        for kind in (Kind.NOTARIZE, Kind.FINALIZE):
+            certificate = self.certify(seal.view, kind, proposal.digest)
+            self.certificates.setdefault(seal.view, []).append(encode_certificate(certificate))
+        self.view = seal.view
+        state = LedgerState(height, seal.time, edge, self.state.frontier)
+        self._take(state, proposal.digest, proposal, {(tile.level, tile.index): tile.hashes for tile in tiles})
+        self.tips.update({ref.author: self.tip_at(ref) for ref in advance})
+
+    def tip_at(self, ref: Ref) -> Tip:
+        header = next(
+            header
+            for leaf in self.leaves
+            if leaf[:2] == b"\x82\x03" and sha256(leaf).digest() == ref.hash
+            for header in [decode_header_leaf(leaf)[0]]
+        )
+        return Tip(header.seq, ref.hash, header.first + header.count)
 
     def _take(
         self, state: LedgerState, digest: bytes, proposal: Proposal, tiles: Mapping[tuple[int, int], bytes]
@@ -357,8 +391,14 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def resign(member: str, change: Callable[[Member], Member], world: World) -> bytes:
-    """Return a member's leaf after a change."""
-    found = world.membership.member(member)
-    assert found is not None
-    return encode_leaf(MembershipLeaf(1, change(found)))
+def leaves_of(block: Block) -> list[bytes]:
+    return [*split_entries(block.entries), block.leaf]
+
+
+def rebuild_tiles(source: MemorySource) -> None:
+    """Make the tiles anew from the leaves: what a forger does who knows that tiles are compared."""
+    edge, tiles = Edge.empty().extend(b"".join(map(hash_leaf, source.leaves)))
+    source.tiles = {(tile.level, tile.index): tile.hashes for tile in tiles}
+    for level, partial in enumerate(edge.partials):
+        if partial:
+            source.tiles[level, edge.size >> 8 * (level + 1)] = partial

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire_values import certificates, header_leaves, hashes, leaves, messages, mutations, names, proposals, uints
 
 from glasslog import block, codec, cose
 from glasslog.agreement import messages as m
@@ -31,6 +30,7 @@ from glasslog.entry import (
 )
 from glasslog.errors import DecodeError
 from glasslog.statement import STATEMENT_TYPE, encode_statement
+from wire_values import certificates, hashes, header_leaves, leaves, messages, mutations, names, proposals, uints
 
 cddl = pytest.importorskip("cddl_verifier", reason="the CDDL tool `cddl-verifier` is not installed")
 

@@ -5,12 +5,12 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vector_files import find_vectors
-from wire_values import mutations, signatures, signed_statements
 
 from glasslog import codec, cose
 from glasslog.codec import Tagged, Value
 from glasslog.errors import DecodeError
+from vector_files import find_vectors
+from wire_values import code_of, mutations, signatures, signed_statements
 
 
 def test_protected_header_is_the_one_of_the_specification() -> None:
@@ -31,12 +31,10 @@ def test_to_be_signed_is_the_sig_structure_of_rfc_9052() -> None:
 
 @given(st.binary(max_size=40).flatmap(lambda payload: mutations(cose.sign1(payload, bytes(64)))))
 def test_parse_sign1_accepts_only_what_sign1_makes(data: bytes) -> None:
-    try:
-        payload, signature = cose.parse_sign1(data)
-    except DecodeError as error:
-        assert error.code == "COSE-01"
-    else:
-        assert cose.sign1(payload, signature) == data
+    verdict = code_of(lambda: cose.parse_sign1(data))
+    assert verdict in ("accepted", "COSE-01")
+    if verdict == "accepted":
+        assert cose.sign1(*cose.parse_sign1(data)) == data
 
 
 @pytest.mark.parametrize("size", [0, 63, 65])

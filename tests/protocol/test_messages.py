@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_values import certificates, messages, mutations, proposals
 
 from glasslog import codec
 from glasslog.agreement import messages as m
@@ -19,6 +18,7 @@ from glasslog.limits import (
     RUN_HEIGHTS_MAX,
     VALIDATORS_MAX,
 )
+from wire_values import certificates, messages, mutations, proposals
 
 BIG = (1 << 64) - 1
 H = bytes(32)

@@ -5,7 +5,6 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire_values import json_values, mutations, signed_statements, statement_bytes
 
 from glasslog import codec, entry, shapes
 from glasslog.codec import Value
@@ -13,24 +12,17 @@ from glasslog.entry import SealedEntry, check_entry, encode_leaf, number_entry
 from glasslog.errors import DecodeError
 from glasslog.shapes import Shapes
 from glasslog.statement import STATEMENT_TYPE, Statement, encode_statement
+from wire_values import code_of, json_values, mutations, signed_statements, statement_bytes
 
 AUTHOR = "lab-1.example"
 
 
 def _verdict(data: bytes, seq: int) -> str:
-    try:
-        check_entry(data, AUTHOR, seq)
-    except DecodeError as error:
-        return error.code
-    return "accepted"
+    return code_of(lambda: check_entry(data, AUTHOR, seq))
 
 
 def _cached_verdict(cache: Shapes, data: bytes, seq: int) -> str:
-    try:
-        cache.check_entry(data, AUTHOR, seq)
-    except DecodeError as error:
-        return error.code
-    return "accepted"
+    return code_of(lambda: cache.check_entry(data, AUTHOR, seq))
 
 
 def _entry(seq: int, predicate: Value) -> bytes:
@@ -43,14 +35,14 @@ def _entry(seq: int, predicate: Value) -> bytes:
     return number_entry(AUTHOR, seq, encode_statement(statement))
 
 
-class Uncached(AssertionError):
+class UncachedError(AssertionError):
     """The full check was asked although the cache should have known."""
 
 
 @pytest.fixture
 def no_full_check(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        raise Uncached
+        raise UncachedError
 
     monkeypatch.setattr(shapes, "check_entry", refuse)
 
@@ -100,6 +92,40 @@ def test_cached_and_full_verdicts_agree_on_every_value_of_every_byte(predicate: 
             assert _cached_verdict(cache, changed, 5) == _verdict(changed, 5), (place - at, byte)
 
 
+def test_cached_and_full_verdicts_agree_on_every_value_of_every_byte_of_an_entry() -> None:
+    """All of one entry: prefix, keys, ``_type``, subject, digest, ``predicateType``."""
+    data = _entry(5, "x")
+    cache = Shapes()
+    cache.check_entry(data, AUTHOR, 5)
+    for place in range(len(data)):
+        for byte in range(256):
+            changed = data[:place] + bytes([byte]) + data[place + 1 :]
+            assert _cached_verdict(cache, changed, 5) == _verdict(changed, 5), (place, byte)
+
+
+@pytest.mark.parametrize("sign", [0x00, 0x20])
+@pytest.mark.parametrize(("info", "size"), [(24, 1), (25, 2), (26, 4), (27, 8)])
+def test_cached_and_full_verdicts_agree_at_the_bounds_of_integers(sign: int, info: int, size: int) -> None:
+    least = 24 if size == 1 else 1 << 4 * size
+    middle = -1 - least if sign else least
+    data = _entry(5, middle)
+    cache = Shapes()
+    cache.check_entry(data, AUTHOR, 5)
+    head = bytes((sign | info,))
+    for value in (
+        0,
+        least // 2,
+        least - 1,
+        least,
+        least + 1,
+        (1 << 8 * size - 1) - 1,
+        1 << 8 * size - 1,
+        (1 << 8 * size) - 1,
+    ):
+        changed = data.replace(head + least.to_bytes(size, "big"), head + value.to_bytes(size, "big"))
+        assert _cached_verdict(cache, changed, 5) == _verdict(changed, 5), value
+
+
 @given(st.floats(allow_nan=False, width=64), st.binary(min_size=8, max_size=8))
 def test_cached_and_full_verdicts_agree_on_floats(learnt: float, raw: bytes) -> None:
     if learnt - learnt != 0:
@@ -114,7 +140,7 @@ def test_cached_and_full_verdicts_agree_on_floats(learnt: float, raw: bytes) -> 
 
 @pytest.mark.usefixtures("no_full_check")
 def test_the_fixture_notices_a_full_check() -> None:
-    with pytest.raises(Uncached):
+    with pytest.raises(UncachedError):
         Shapes().check_entry(_entry(5, 1), AUTHOR, 5)
 
 
@@ -126,6 +152,7 @@ def test_the_fixture_notices_a_full_check() -> None:
         (100001.0, -325000.03125, 1.0), ("abc", "x\x00z", "\u00fcb"), ("\u00fcb", "\u00fcz", "\u00e4b"),
         ({"digest": {"a": b"\x01"}}, {"digest": {"a": b"\xff"}}, {"digest": {"a": "x"}}),
         ({"digest": {"a": "x"}}, {"digest": {"a": "x"}}, {"digest": {"a": "y"}}), (True, True, False),
+        (2.0**200, 2.0**200, 2.0**201), (2.0**100, 2.0**100, 2.0**101),
         ({"a": "bc"}, {"a": "cd"}, {"b": "bc"}),
     ],
 )  # fmt: skip
@@ -151,14 +178,17 @@ def test_a_shape_serves_every_author_and_number(monkeypatch: pytest.MonkeyPatch)
     cache = Shapes()
     cache.check_entry(_entry(3, "x"), AUTHOR, 3)
     rest = _entry(3, "y")[len(entry.entry_prefix(entry.LeafKind.STATEMENT, AUTHOR, 3)) :]
+    signed = codec.encode(codec.Tagged(18, [codec.encode({1: -8}), {}, b"payload", b"signature"]))
+    cache.check_entry(signed, AUTHOR, 3)
 
     def refuse(*_: object) -> None:
-        raise Uncached
+        raise UncachedError
 
     monkeypatch.setattr(shapes, "check_entry", refuse)
     for author, seq in (("a", 0), ("b" * 63, 1 << 40), (AUTHOR, 255), (AUTHOR, 256)):
         cache.check_entry(number_entry(author, seq, rest), author, seq)
-        with pytest.raises(Uncached):
+        cache.check_entries([signed, signed.replace(b"payload", b"PAYLOAD")], author, seq)
+        with pytest.raises(UncachedError):
             cache.check_entry(number_entry(author, seq, rest), author, seq + 1)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_values import mutations, statement_bytes, statements
 
 from glasslog import codec
 from glasslog.errors import DecodeError
@@ -22,6 +21,7 @@ from glasslog.statement import (
     from_json,
     to_json,
 )
+from wire_values import mutations, statement_bytes, statements
 
 DIGEST = "ab" * 32
 

@@ -26,9 +26,13 @@ class TlogSource(Source):
     def _checkpoint(self) -> bytes | None:
         return self.read("checkpoint", size_max=NOTE_BYTES_MAX)
 
-    @cached_property
-    def size(self) -> int:  # read once: a checkpoint may be replaced while an audit runs
+    @property
+    def size(self) -> int:
         """The published size: there is nothing more to ask for. 0 where the checkpoint cannot be read."""
+        return self._size
+
+    @cached_property
+    def _size(self) -> int:
         try:
             return 0 if self._checkpoint is None else Checkpoint.parse(Note.parse(self._checkpoint).text).size
         except ProtocolError:

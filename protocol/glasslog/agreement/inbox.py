@@ -63,11 +63,13 @@ class Inbox:
         self._status_at = 0
         self._signed_at = 0
         self._tip_told = False
+        self._cosignature: Cosignature | None = None
 
     def start(self) -> None:
         """Say nothing yet: peers are told when they connect."""
         self._status_at = self._r.now.mono + self._r.config.timing.status
-        self._signed_at = self._r.now.mono
+        # The last intent may have been durable and never carried out: make its cosignature good at once.
+        self._signed_at = self._r.now.mono - self._r.config.timing.proof_of_life
         self._note_haves()
 
     def take(self, event: Event) -> None:
@@ -87,6 +89,7 @@ class Inbox:
             case PeerDown(peer):
                 self._peer_down(peer)
             case Cosigned(cosignature):
+                self._cosignature = cosignature
                 self._r.publication.add(cosignature)
                 self._r.broadcast(cosignature, Audience.MEMBERS)
             case Tick():
@@ -207,6 +210,9 @@ class Inbox:
             author_key=r.membership.author_key,
             verify=r.config.verify,
         )
+        member = r.membership.author(ref.author)
+        if block.header.count > member.quota_entries or block.body_bytes > member.quota_bytes:
+            raise AdmissionError("BLOCK-08", f"block {ref.seq} of {ref.author} is over its quota a height")
         r.persist(HeldBlock(block.ref, body.header, body.entries))
         r.hold(block)
         if block.ref.author == r.config.name:
@@ -288,6 +294,8 @@ class Inbox:
             r.heard_at[index] = r.now.mono
             r.shelf.forget_haves(index)
         r.send(peer, self.status())
+        if self._cosignature is not None:
+            r.send(peer, self._cosignature)
         if r.recovery is not None:
             r.send(peer, self._recovery_question())
         if index is not None:
@@ -415,6 +423,7 @@ class Inbox:
             if r.recovery is not None and not r.recovery.is_answered:
                 r.broadcast(self._recovery_question())
         r.wake_at(self._status_at)
+        self._ask_parents()
         peer, wake = r.catchup.run_to_ask(r.branches.floor.height, r.progress_at, now)
         if peer is not None:
             r.ask_run(peer)
@@ -422,6 +431,21 @@ class Inbox:
         self._proof_of_life(now)
         if r.recovery is not None:
             self._tell_tip()
+
+    def _ask_parents(self) -> None:
+        """Ask the signers of certificates for the proposals that are certified and missing here (P3)."""
+        r = self._r
+        lacking = {
+            view: certificate
+            for view, round_ in sorted(r.tally.rounds.items())
+            if (certificate := round_.parent_certificate) is not None and certificate.digest not in r.branches.proposals
+        }
+        for view in r.catchup.views_to_ask(list(lacking), r.now.mono):
+            signers = [r.validator_name(index) for index in lacking[view].signers if index != r.index]
+            peer = signers[(view + r.now.mono // r.config.timing.fetch_retry) % len(signers)]
+            r.send(peer, CertificateRequest(r.membership.epoch, (view,)))
+        if lacking:
+            r.wake_at(r.now.mono + r.config.timing.fetch_retry)
 
     def _proof_of_life(self, now: int) -> None:
         """An idle validator cosigns the same checkpoint again, so that a stalled quorum shows (specs/log.md, L9)."""

@@ -110,16 +110,17 @@ class Shelf:
         return BlockRequest(ref.author, max(tip.seq + 1, seq - REQUEST_BLOCKS_MAX + 1), seq, last_hash)
 
     def forward(self, author: str, tip: Tip) -> list[Admitted]:
-        """Return the contiguous chain held above *tip*; where an author forked, the side that came first."""
-        children: dict[bytes, Admitted] = {}
+        """Return the chain held above *tip* whose numbers follow; where an author forked, the side that came first.
+
+        A block whose numbers do not follow can never be final. Counting it as held would be work that never ends.
+        """
+        children: dict[Tip, Admitted] = {}
         for block in self._author(author).blocks.values():
-            children.setdefault(block.prev, block)
+            children.setdefault(Tip(block.ref.seq - 1, block.prev, block.first), block)
         chain: list[Admitted] = []
-        wanted, seq = tip.hash, tip.seq + 1
-        while wanted in children and children[wanted].ref.seq == seq:
-            block = children[wanted]
-            chain.append(block)
-            wanted, seq = block.ref.hash, seq + 1
+        while tip in children:
+            chain.append(children[tip])
+            tip = chain[-1].tip
         return chain
 
     def finalize(self, author: str, tip: Tip) -> tuple[Ref, ...]:
