@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 
 import structlog
@@ -23,9 +23,11 @@ from glasslog_node.genesis import NetworkGenesis, load_genesis
 from glasslog_node.keys import Purpose, decode_token, read_key, read_private_file
 from glasslog_node.network.libp2p import Libp2pTransport
 from glasslog_node.network.members import Endpoint, PeerAddress
+from glasslog_node.network.transport import Transport
 from glasslog_node.no_desk import NoDesk
 from glasslog_node.reader import StoreReader
 from glasslog_node.runtime import Runtime, ValidatorKeys
+from glasslog_node.store.index import Index
 from glasslog_node.store.store import Store
 from glasslog_node.submit import Author, AuthorLimits, Signer
 from glasslog_node.telemetry import Metrics
@@ -121,6 +123,21 @@ def make_author(config: NodeConfig, member: Member, runtime: Runtime, network: N
     )
 
 
+def assemble(
+    config: NodeConfig, network: NetworkGenesis, store: Store, transport: Transport, metrics: Metrics
+) -> Runtime:
+    """Return the node's runtime with the keys and the author's pipeline that its membership calls for.
+
+    Raises:
+        ConfigError: KEY-nn, a key is missing, open to others, damaged, or not the one admitted.
+    """
+    member = network.member(config.name)
+    keys = validator_keys(config, member, network)
+    runtime = Runtime(config.name, store, transport, keys, timing=timing_of(config), metrics=metrics)
+    runtime.author = make_author(config, member, runtime, network)
+    return runtime
+
+
 async def run_node(config: NodeConfig, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Run a node until cancelled. Started when it listens on both interfaces.
 
@@ -131,22 +148,20 @@ async def run_node(config: NodeConfig, *, task_status: trio.TaskStatus[None] = t
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger("node")
     network = load_genesis(config.genesis)
     member = network.member(config.name)
-    keys = validator_keys(config, member, network)
     token = decode_token(read_private_file(config.token_path), config.token_path)
     transport = make_transport(config, member, network)
+    metrics = Metrics()
     with ExitStack() as stack:
         listener = stack.enter_context(open_listener(config.http.bind))
         store = stack.enter_context(Store.open(config.data, create=True, genesis=network.leaves))
         if store.state_lost:
             log.warning("state was lost; not voting until the others have closed every view", why=store.lost_reason)
-        metrics = Metrics()
-        runtime = Runtime(config.name, store, transport, keys, timing=timing_of(config), metrics=metrics)
-        runtime.author = make_author(config, member, runtime, network)
-        desk = runtime.author or NoDesk(config.name)
+        runtime = assemble(config, network, store, transport, metrics)
+        runtime.index = stack.enter_context(closing(Index(config.data.with_name(config.data.name + ".index"))))
         limits = BodyLimits(config.http.body_bytes_max, config.http.body_timeout_ms / 1000)
         wait_max = config.http.wait_timeout_ms_max / 1000
-        writes = Writes(desk, RuntimeView(runtime), metrics, token, limits, wait_max)
-        app = node_app(StoreReader(store), writes)
+        desk = runtime.author or NoDesk(config.name)
+        app = node_app(StoreReader(store), Writes(desk, RuntimeView(runtime), metrics, token, limits, wait_max))
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.run)
             await nursery.start(partial(serve, app, listener))

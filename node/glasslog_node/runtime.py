@@ -57,9 +57,13 @@ from glasslog_node.network.transport import (
 )
 from glasslog_node.outbox import Outbox
 from glasslog_node.serving import Serving
+from glasslog_node.store.index import Index
 from glasslog_node.store.store import Store
 from glasslog_node.submit import Author
 from glasslog_node.telemetry import Metrics
+
+INDEX_SECONDS = 2.0
+INDEX_LEAVES = 20_000  # at a time: about a quarter of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class Runtime:
         self.metrics = metrics
         self.halt: Halt | None = None
         self.author: Author | None = None
+        self.index: Index | None = None
         self._keys = keys
         durable = store.load()
         genesis, membership = read_genesis(durable.genesis)
@@ -114,6 +119,8 @@ class Runtime:
         }
         self.outbox = Outbox(store, transport, self, audiences, metrics)
         self._serving = Serving(store, transport)
+        metrics.sent_bytes.set_function(lambda: sum(peer.sent_bytes for peer in transport.peers().values()))
+        metrics.received_bytes.set_function(lambda: sum(peer.received_bytes for peer in transport.peers().values()))
         self._rescheduled = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("node")
@@ -134,6 +141,8 @@ class Runtime:
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._read_transport)
             nursery.start_soon(self._check_readers)
+            if self.index is not None:
+                nursery.start_soon(self._index_when_idle, self.index)
             if self.author is not None:
                 nursery.start_soon(self.author.run)
             task_status.started()
@@ -184,6 +193,14 @@ class Runtime:
             self.outbox.put([Misbehaved(peer, error.code, error.fact)])
             return
         self.step(Received(peer, message))
+
+    async def _index_when_idle(self, index: Index) -> None:
+        """Bring the search index up to date while there is nothing better to do: it costs more than finality does."""
+        while True:
+            await trio.sleep(INDEX_SECONDS)
+            while not self.replica.has_work() and index.size < self.store.size:
+                until = min(index.size + INDEX_LEAVES, self.store.size)
+                await trio.to_thread.run_sync(index.catch_up, self.store, until)
 
     async def _check_readers(self) -> None:
         while True:

@@ -453,6 +453,14 @@ def test_stopped_server_removes_its_unix_socket(office: Office, tmp_path: Path) 
     trio.run(main)
 
 
+def test_server_says_nothing_by_itself(office: Office, capfd: pytest.CaptureFixture[str]) -> None:
+    async def work(api: Api) -> None:
+        assert (await api.client.get("/health")).status_code == 200
+
+    with_api(office, work)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_value_of_a_header_is_never_a_redirect(office: Office) -> None:
     async def work(api: Api) -> None:
         response = await api.client.get("/v1/status/", headers={"host": "evil.example"})

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from glasslog.agreement.effects import PublishedNote
 from glasslog.errors import DecodeError, ProtocolError
 from glasslog.statement import decode_statement, to_json
 from glasslog_node import testnet as testnets
@@ -171,7 +172,7 @@ def test_every_registered_function_exists_or_its_module_is_to_come() -> None:
         (["status", "--url", "http://127.0.0.1:1"], "CLIENT-01"),
         (["status", "--url", "nonsense"], "CLIENT-01"),
         (["submit", "none.json", "--url", "http://127.0.0.1:1"], "CLIENT-04"),
-        (["prove", "3", "-o", "x", "--url", "unix:/none"], "CLIENT-01"),
+        (["prove", "3", "-o", "x", "--url", "http://127.0.0.1:1"], "CLIENT-01"),
     ],
 )
 def test_operating_fault_is_one_line(
@@ -388,3 +389,32 @@ def test_nodes_end_when_whoever_started_them_is_killed(tmp_path: Path) -> None:
     process.wait()
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
+
+
+def test_public_reads_run_beside_the_node_s_store(testnet: testnets.Testnet, tmp_path: Path) -> None:
+    import httpx
+
+    node = testnet.validators[2]
+    socket = tmp_path / "public"
+    config = node.folder / "public.toml"
+    text = node.config_path.read_text()
+    config.write_text(text.replace('token_file = "token"', f'public_bind = "unix:{socket}"'))
+    assert glasslog("node", "serve-public", "--config", str(node.config_path)).stderr.startswith("HTTP-22 ")
+    with Store.open(node.config.data, create=True, genesis=testnet.genesis.leaves) as store:
+        store.commit([PublishedNote(5, b"a note\n")])
+        process = subprocess.Popen(
+            [*COMMAND, "node", "serve-public", "--config", str(config)], stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_until(socket.exists, list[str])
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://node") as client:
+                assert client.get("/checkpoint").content == b"a note\n"
+                assert client.get("/v1/entries/4").status_code == 200
+                assert client.get("/v1/entries/5").status_code == 404
+                assert client.get("/metrics").status_code == 404
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            process.wait()
+    assert not socket.exists()

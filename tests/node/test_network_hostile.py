@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -22,7 +23,7 @@ from glasslog_node.network.link import exchange_hello
 from glasslog_node.network.members import Endpoint
 from glasslog_node.network.transport import MessageReceived, PeerConnected
 from glasslog_node.network.yamux import DATA, SYN, WINDOW_UPDATE, StreamEnded
-from node.network_rig import GENESIS, QUICK, Child, Town, next_event, run, running, seed_of
+from node.network_rig import GENESIS, QUICK, Child, Town, next_event, run, running, seed_of, until
 
 if TYPE_CHECKING:
     from glasslog_node.network.host import MemberConnection, MemberHost
@@ -322,6 +323,8 @@ def test_idle_and_babbling_sockets_do_not_keep_members_out() -> None:
                         except trio.BrokenResourceError:
                             continue
             await here.check()
+            files = Path(f"/proc/{here.victim.process.pid}/fd")
+            await until(lambda: len(list(files.iterdir())) < 100, "the victim lets go of the oldest")
             entered = trio.Event()
 
             async def enter(connection: MemberConnection) -> None:

@@ -140,7 +140,7 @@ def test_both_dialling_at_once_keep_one_connection() -> None:
         for _ in range(5):
             a, b = town.transport("a", timing=eager), town.transport("b", timing=eager)
             async with running(a, b):
-                await until(lambda: a.peers()["b"].connected and b.peers()["a"].connected, "connected")  # noqa: B023
+                await until(lambda: a.peers()["b"].connected and b.peers()["a"].connected, "connected")  # noqa: B023 - used within its turn
                 quiet_since = trio.current_time()
                 with trio.fail_after(WITHIN):
                     while trio.current_time() < quiet_since + 0.4:

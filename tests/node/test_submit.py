@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ def test_block_never_exceeds_its_byte_limit(tmp_path: Path) -> None:
     async def work() -> None:
         batch = batch_of([statement(number, 3_000) for number in range(40)])
         await office.author.submit(batch, key=None)
-        await until(lambda: not office.store.spool_depth().unsealed)
+        await until(lambda: sum(office.check(held).header.count for held in office.offered) == 40)
 
     run(office, work)
     blocks = [office.check(held) for held in office.offered]
@@ -226,6 +226,7 @@ def test_author_with_lost_state_seals_only_after_the_tip_is_known(tmp_path: Path
         state = await lost.author.wait(name, Stage.SEALED)
         assert state is not None
         assert state.entries == ((17, 2),)
+        await until(lambda: len(lost.offered) == 1)
 
     run(lost, work)
     header = lost.check(lost.offered[0]).header
@@ -337,8 +338,11 @@ predicates = st.dictionaries(
 )
 
 
-def in_toto(predicate: codec.Value) -> bytes:
-    return codec.encode({**decode_statement(statement(1)), "predicate": predicate})
+def in_toto(predicate: Mapping[str, int | str]) -> bytes:
+    members: codec.Map = {}
+    for name, value in predicate.items():
+        members[name] = value
+    return codec.encode({**decode_statement(statement(1)), "predicate": members})
 
 
 def quoting() -> bytes:
@@ -368,7 +372,7 @@ def test_json_batches_carry_the_same_statements(items: list[bytes]) -> None:
 
 @settings(max_examples=50)
 @given(st.lists(predicates, min_size=1, max_size=3))
-def test_statement_quoting_a_statement_is_cut_exactly(inner: list[dict[str, Any]]) -> None:
+def test_statement_quoting_a_statement_is_cut_exactly(inner: list[dict[str, int | str]]) -> None:
     """A text that holds another statement's opening defeats the guess, never the result."""
     items = [in_toto(each) for each in inner]
     tricky = quoting()

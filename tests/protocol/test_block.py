@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glasslog import codec, cose, merkle
@@ -61,7 +61,8 @@ def _signed(header: Header, key: Ed25519Key = KEY) -> bytes:
     return encode_header_leaf(cose.sign1(payload, key.sign(cose.to_be_signed(payload))))
 
 
-@given(st.lists(statement_bytes, min_size=1, max_size=6), st.integers(0, 300))
+@settings(max_examples=40)
+@given(st.lists(statement_bytes, min_size=1, max_size=3), st.integers(0, 300))
 def test_verify_block_returns_what_was_built(statements: list[bytes], first: int) -> None:
     entries = [number_entry("lab", first + index, statement) for index, statement in enumerate(statements)]
     block = _build(entries, seq=2, first=first)
@@ -200,7 +201,8 @@ def test_verify_block_names_each_lie() -> None:
     ("entries", "code"),
     [
         (_entries(2, 1), "ENTRY-03"), (_entries(2, 0, "lib"), "ENTRY-03"), (_entries(1) * 2, "ENTRY-03"),
-        ([*_entries(1), b""], "ENTRY-01"), ([*_entries(1), b"\x87\x02"], "ENTRY-02"), ([*_entries(1), b"\x82\x03"], "ENTRY-02"),
+        ([*_entries(1), b""], "ENTRY-01"), ([*_entries(1), b"\x87\x02"], "ENTRY-02"),
+        ([*_entries(1), b"\x82\x03"], "ENTRY-02"),
         ([number_entry("lab", 0, STATEMENT + b"\x00")], "CBOR-05"), ([number_entry("lab", 0, b"\xa0")], "STMT-08"),
     ],
 )  # fmt: skip

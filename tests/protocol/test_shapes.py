@@ -55,7 +55,7 @@ entries = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(
     entries.flatmap(lambda data: st.tuples(st.just(data), mutations(data))),
     st.sampled_from([299, 300, 301, 1000, 23, 1 << 33]),
@@ -72,10 +72,13 @@ def test_cached_and_full_verdicts_agree_on_any_changed_byte(pair: tuple[bytes, b
 @pytest.mark.parametrize(
     "predicate",
     [
-        0, 15, 16, 23, 24, 31, 32, 255, 256, 0x8000, 0xFFFF, 0x1_0000, 0xFFFF_FFFF, 1 << 32, codec.INT_MAX, -1, -24, -25,
+        0, 15, 16, 23, 24, 31, 32, 255, 256, 0x8000, 0xFFFF, 0x1_0000, 0xFFFF_FFFF, 1 << 32, codec.INT_MAX, -1, -24,
+        -25,
         -256, -257, -65537, -(1 << 32), -(1 << 32) - 1, codec.INT_MIN, 0.0, -0.0, 1.5, 65504.0, 5.960464477539063e-08,
-        100000.0, 1.0009765625, 3.4028234663852886e38, 1.401298464324817e-45, 1.1, -4.1, 5e-324, 1.7976931348623157e308, 1e300,
-        2.0**200, 2.0**100, True, None, "text", "\u00fc\u6c34a", "", ["a", 1], {"digest": {"a": b"\x01", "b": "text", "c": ["x"]}},
+        100000.0, 1.0009765625, 3.4028234663852886e38, 1.401298464324817e-45, 1.1, -4.1, 5e-324,
+        1.7976931348623157e308, 1e300,
+        2.0**200, 2.0**100, True, None, "text", "\u00fc\u6c34a", "", ["a", 1], {"digest": {"a": b"\x01", "b": "text",
+        "c": ["x"]}},
         {"digest": "abcd"}, {"_type": "x", "digest": {"digest": {"x": "y"}}}, "ab",
     ],
 )  # fmt: skip

@@ -86,7 +86,8 @@ def _with_number(number: str) -> str:
     [
         ("", "STMT-02"), ("{", "STMT-02"), (b"\xff", "STMT-02"), ("[]", "STMT-07"), ("1", "STMT-07"), ("{}", "STMT-08"),
         ('"' + "x" * JSON_BYTES_MAX + '"', "STMT-01"), ("[" * 200_000, "STMT-05"), ("[" * 18 + "]" * 18, "STMT-05"),
-        (_with_number('4, "steps": 3'), "STMT-03"), (_with_number("NaN"), "STMT-04"), (_with_number("-Infinity"), "STMT-04"),
+        (_with_number('4, "steps": 3'), "STMT-03"), (_with_number("NaN"), "STMT-04"),
+        (_with_number("-Infinity"), "STMT-04"),
         (_with_number("18446744073709551616"), "STMT-04"), (_with_number("-9223372036854775809"), "STMT-04"),
         (_with_number("9" * 5000), "STMT-04"), (_with_number("1e999"), "STMT-04"), (_with_number("1e-999"), "STMT-04"),
         (_with_number("0.12345678901234567890"), "STMT-04"), (_with_number('"\\ud800"'), "STMT-06"),
@@ -102,7 +103,8 @@ def test_from_json_refuses_what_cbor_could_not_hold_without_loss(text: str | byt
 @pytest.mark.parametrize(
     ("number", "value"),
     [("18446744073709551615", (1 << 64) - 1), ("-9223372036854775808", -(1 << 63)), ("-0", -0.0), ("1.0", 1.0),
-     ("0.0", 0.0), ("-0.0", -0.0), ("0e5", 0.0), ("1e2", 100.0), ("0.1", 0.1), ("0.10000000000000001", 0.1), ("5e-324", 5e-324)],
+     ("0.0", 0.0), ("-0.0", -0.0), ("0e5", 0.0), ("1e2", 100.0), ("0.1", 0.1), ("0.10000000000000001", 0.1),
+     ("5e-324", 5e-324)],
 )  # fmt: skip
 def test_from_json_keeps_the_value_and_kind_of_numbers(number: str, value: float) -> None:
     statement: Any = from_json(_with_number(number))
@@ -124,7 +126,8 @@ def _nest(levels: int) -> Any:
 @pytest.mark.parametrize(
     ("edit", "code"),
     [
-        (lambda s: s.pop("_type"), "STMT-08"), (lambda s: s.update(_type="https://in-toto.io/Statement/v0.1"), "STMT-08"),
+        (lambda s: s.pop("_type"), "STMT-08"),
+        (lambda s: s.update(_type="https://in-toto.io/Statement/v0.1"), "STMT-08"),
         (lambda s: s.pop("subject"), "STMT-09"), (lambda s: s.update(subject=[]), "STMT-09"),
         (lambda s: s.update(subject=s["subject"] * 65), "STMT-09"), (lambda s: s.update(subject=["x"]), "STMT-10"),
         (lambda s: s["subject"][0].pop("name"), "STMT-10"), (lambda s: s["subject"][0].update(name=""), "STMT-10"),
@@ -141,7 +144,8 @@ def _nest(levels: int) -> Any:
         (lambda s: s["predicate"].update(digest={"x": [b"x"]}), "STMT-13"),
         (lambda s: s["predicate"].update(digest={"x": b""}), "STMT-13"),
         (lambda s: s["predicate"].update(a=codec.Tagged(1, 1)), "STMT-13"),
-        (lambda s: s["predicate"].update(a=_nest(14)), "STMT-05"), (lambda s: s["predicate"].update(a=float("nan")), "STMT-04"),
+        (lambda s: s["predicate"].update(a=_nest(14)), "STMT-05"),
+        (lambda s: s["predicate"].update(a=float("nan")), "STMT-04"),
         (lambda s: s["predicate"].update(a="x" * STATEMENT_BYTES_MAX), "STMT-01"),
     ],
 )  # fmt: skip

@@ -31,8 +31,7 @@ class _Log(Logger):
 
     def __init__(self, config: HypercornConfig) -> None:
         super().__init__(config)
-        self.access_logger = None
-        self.error_logger = logging.getLogger("hypercorn.error")
+        self.error_logger = logging.getLogger("glasslog.http")  # has no handler: passes all on to the root's
 
 
 def open_listener(bind: str) -> socket.socket:
@@ -98,6 +97,7 @@ async def serve(
     """
     config = HypercornConfig()
     config.logger_class = _Log
+    config.accesslog = config.errorlog = None
     config.include_server_header = False
     config.keep_alive_timeout = HEADER_SECONDS_MAX  # also bounds how slowly a request's head may come
     config.keep_alive_max_requests = 1_000_000

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 import trio
 from libp2p.custom_types import TProtocol
 from libp2p.network.stream.exceptions import StreamError
-from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]
-from libp2p.peer.peerstore import create_signed_peer_record  # pyright: ignore[reportMissingTypeStubs]
+from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]  # untyped subpackage
+from libp2p.peer.peerstore import create_signed_peer_record  # pyright: ignore[reportMissingTypeStubs]  # untyped subpackage
 from libp2p.pubsub import gossipsub as gossipsub_module
 from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub.gossipsub import GossipSub
@@ -30,7 +30,7 @@ from glasslog.errors import DecodeError
 from glasslog_node.network.batch import BATCH_BYTES_MAX, join_payloads, split_payloads
 
 if TYPE_CHECKING:
-    from libp2p.abc import IHost, INetStream
+    from libp2p.abc import IHost, INetStream, ISubscriptionAPI
 
     from glasslog_node.network.host import MemberConnection, MemberHost
     from glasslog_node.network.timing import Timing
@@ -232,7 +232,9 @@ class Gossip:
     def _validate(self, _forwarder: ID, message: rpc_pb2.Message) -> bool:
         return len(message.data) <= BATCH_BYTES_MAX and len(message.topicIDs) == 1 and self._admits(ID(message.from_id))
 
-    async def _listen(self, topic: str, subscription: Any, deliver: Callable[[ID, str, bytes], Any]) -> None:  # noqa: ANN401
+    async def _listen(
+        self, topic: str, subscription: ISubscriptionAPI, deliver: Callable[[ID, str, bytes], Any]
+    ) -> None:
         while True:
             message = await subscription.get()
             origin = ID(message.from_id)

@@ -34,7 +34,7 @@ from glasslog_node.network.transport import (
 from glasslog_node.network.yamux import StreamEnded
 
 if TYPE_CHECKING:
-    from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]
+    from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]  # untyped subpackage
 
     from glasslog_node.network.gossip import Gossip
     from glasslog_node.network.host import MemberConnection, MemberHost
@@ -322,11 +322,9 @@ class Libp2pTransport:
 
 
 def _own_id(seed: bytes) -> ID:
-    from libp2p.peer.id import ID as PeerId  # noqa: N811 - ID is the library's name for it  # pyright: ignore[reportMissingTypeStubs]
+    from glasslog_node.network.noise import identity, peer_id_of
 
-    from glasslog_node.network.noise import identity
-
-    return PeerId.from_pubkey(identity(seed).public_key)
+    return peer_id_of(identity(seed).public_key.to_bytes())
 
 
 def _jittered(pause: float) -> float:

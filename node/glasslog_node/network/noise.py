@@ -16,7 +16,7 @@ from libp2p.crypto.ed25519 import create_new_key_pair as ed25519_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as x25519_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.io.exceptions import IncompleteReadError
-from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]
+from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]  # untyped subpackage
 from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectError
 from libp2p.security.exceptions import HandshakeFailure
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL
