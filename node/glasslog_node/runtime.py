@@ -176,8 +176,10 @@ class Runtime:
                 case PeerConnected(peer):
                     self._log.info("peer connected", peer=peer)
                     self.step(PeerUp(peer))
-                case PeerLost(peer, reason):
+                case PeerLost(peer, reason, code):
                     self._log.info("peer lost", peer=peer, reason=reason)
+                    if code is not None:
+                        self.outbox.put([Misbehaved(peer, code, reason)])
                     self.step(PeerDown(peer))
                 case MessageReceived(peer, data) | GossipReceived(peer, _, data):
                     self._receive(peer, data)

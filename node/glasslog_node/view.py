@@ -81,8 +81,12 @@ class RuntimeView:
         return trio.current_time() * 1000 - self._replica.progress_at > STALLED_MS
 
     def _lag(self) -> int:
-        heights = [status.height for status in self._replica.catchup.statuses.values()]
-        return max(heights, default=0) - self._replica.branches.state.height
+        """Return how many heights are missing here, by the word of f + 1 validators: one of them is honest."""
+        replica = self._replica
+        statuses = replica.catchup.statuses
+        told = [statuses[member.name].height for member in replica.membership.validators if member.name in statuses]
+        honest = sorted(told, reverse=True)[replica.membership.faults :]
+        return max(honest, default=0) - replica.branches.state.height
 
     def unready(self) -> str | None:
         """Return why this node should get no traffic now, or None."""

@@ -116,28 +116,28 @@ class Mallory:
         quorum = Certificate(1, view + 1, Kind.FINALIZE, proposal.digest, (0, 1, 2), (bytes(64),) * 3)
         few = Certificate(1, view + 1, Kind.NULLIFY, b"", (0,), (bytes(64),))
         return {
-            "no CBOR": (b"\xff\xfe\xfd", "CBOR-"),
-            "CBOR of another shape": (b"\xa1\x01\x02", "WIRE-"),
-            "a message of an unknown type": (b"\x82\x18\x63\x00", "WIRE-"),
-            "a number not in its shortest form": (b"\x82\x08\x18\x01", "CBOR-"),
-            "bytes after the end": (encode_message(Have(())) + b"\x00", "CBOR-"),
-            "nothing but an array head of 2^32 elements": (b"\x9a\xff\xff\xff\xff", "CBOR-"),
+            "no CBOR": (b"\xff\xfe\xfd", "CBOR-06"),
+            "CBOR of another shape": (b"\xa1\x01\x02", "WIRE-01"),
+            "a message of an unknown type": (b"\x82\x18\x63\x00", "WIRE-02"),
+            "a number not in its shortest form": (b"\x82\x08\x18\x01", "CBOR-08"),
+            "bytes after the end": (encode_message(Have(())) + b"\x00", "CBOR-05"),
+            "nothing but an array head of 2^32 elements": (b"\x9a\xff\xff\xff\xff", "CBOR-02"),
             "an unsigned vote": (Vote(1, view, Kind.NULLIFY, b"", 0, bytes(64)), "VOTE-02"),
             "a vote of nobody": (Vote(1, view, Kind.NULLIFY, b"", 63, bytes(64)), "VOTE-01"),
             "an unsigned proposal": (SignedProposal(proposal, bytes(64)), "VOTE-02"),
             "a forged certificate": (quorum, "VOTE-02"),
             "a certificate of too few": (few, "CERT-01"),
-            "a forged cosignature": (Cosignature(1 << 40, b"\5" * 32, 1, bytes(64), bytes(64), bytes(2420), 0), "COSIGN-"),
+            "a forged cosignature": (Cosignature(1 << 40, b"\5" * 32, 1, bytes(64), bytes(64), bytes(2420), 0), "COSIGN-02"),
             "a forged run": (FinalizedRun((proposal,), quorum), "VOTE-02"),
             "a run without its certificate": (FinalizedRun((), quorum), "RUN-02"),
-            "a published note that is none": (Published(b"not a note\n"), "NOTE-"),
-            "an announcement that is none": (Announcement((b"no header",)), "CBOR-"),
+            "a published note that is none": (Published(b"not a note\n"), "NOTE-02"),
+            "an announcement that is none": (Announcement((b"no header",)), "BLOCK-02"),
             "a Have of a stranger": (Have((Ref("stranger.example", 1, b"\6" * 32),)), "HAVE-01"),
-            "a block of another network": (BlockBody(foreign.leaf, foreign.entries), "BLOCK-"),
-            "a block of a stranger": (BlockBody(stranger.leaf, stranger.entries), "BLOCK-"),
-            "a block in another's name": (BlockBody(forged.leaf, forged.entries), "BLOCK-"),
-            "a block whose entries are others": (BlockBody(own.leaf, self.block().entries), "BLOCK-"),
-            "a block with torn entries": (BlockBody(own.leaf, own.entries[:-1]), "BLOCK-"),
+            "a block of another network": (BlockBody(foreign.leaf, foreign.entries), "BLOCK-03"),
+            "a block of a stranger": (BlockBody(stranger.leaf, stranger.entries), "BLOCK-04"),
+            "a block in another's name": (BlockBody(forged.leaf, forged.entries), "BLOCK-05"),
+            "a block whose entries are others": (BlockBody(own.leaf, self.block().entries), "BLOCK-07"),
+            "a block with torn entries": (BlockBody(own.leaf, own.entries[:-1]), "BLOCK-06"),
         }  # fmt: skip
 
     async def send_frames(self, victim: Node, data: bytes) -> None:
@@ -164,10 +164,9 @@ class Mallory:
             await host.dial(Endpoint(*split_address(victim.config.network.listen)), peer_id, act)
 
 
-OVERSIZED = {
-    "a frame over its bound": b"\x01" + (FRAME_BYTES_MAX + 1).to_bytes(3, "big"),
-    "a message over its bound": b"".join(
-        b"\x00" + FRAME_BYTES_MAX.to_bytes(3, "big") + bytes(FRAME_BYTES_MAX) for _ in range(6)
-    ),
-    "a frame with unknown flags": b"\xf0" + (1).to_bytes(3, "big") + b"x",
-}
+OVERSIZED = (  # on the link itself: the code, the bytes
+    ("WIRE-21", b"\x01" + (FRAME_BYTES_MAX + 1).to_bytes(3, "big")),
+    ("WIRE-21", b"".join(b"\x00" + FRAME_BYTES_MAX.to_bytes(3, "big") + bytes(FRAME_BYTES_MAX) for _ in range(6))),
+    ("WIRE-20", b"\xf0" + (1).to_bytes(3, "big") + b"x"),
+    ("WIRE-22", b"\x01" + (0).to_bytes(3, "big")),
+)

@@ -82,7 +82,7 @@ class Office:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return once the condition holds; the test's own deadline ends it if it never does."""
-    while not condition():  # noqa: ASYNC110 - it is about a store's content, which sends no event
+    while not condition():
         await trio.sleep(0.002)
 
 

@@ -179,7 +179,7 @@ async def stream_flood(connection: MemberConnection) -> None:
 
 async def broken_cipher(connection: MemberConnection) -> None:
     await joined(connection)
-    await connection.yamux._wire._stream.send_all(b"\x01\x00" + NOISE[:256])  # type: ignore[attr-defined]  # a NoiseWire
+    await connection.yamux._wire._stream.send_all(b"\x01\x00" + NOISE[:256])  # type: ignore[attr-defined]  # the wire is a NoiseWire here
     await connection.yamux.ended.wait()
 
 

@@ -431,3 +431,51 @@ def test_too_many_statements_are_refused() -> None:
 
 def test_limits_admit_a_whole_block() -> None:
     assert LIMITS.quota_entries >= BLOCK_ENTRIES_MAX
+
+
+# --- order --------------------------------------------------------------------------------------------
+
+
+def hold_back(office: Office, monkeypatch: pytest.MonkeyPatch, write: str) -> tuple[list[Any], Future[Any]]:
+    """Let the store's write happen, but not its future: return what it came to, and the future to complete."""
+    real, results, future = getattr(office.store, write), list[Any](), Future[Any]()
+
+    def held_back(argument: Any) -> Future[Any]:
+        results.append(real(argument).result())
+        return future
+
+    monkeypatch.setattr(office.store, write, held_back)
+    return results, future
+
+
+def test_batch_is_not_acknowledged_before_it_is_durable(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, future = hold_back(office, monkeypatch, "spool_submit")
+    acknowledged: list[str] = []
+
+    async def work() -> None:
+        async def client() -> None:
+            acknowledged.append(await submit(office, 0))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client)
+            await until(lambda: bool(results))
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            assert acknowledged == []
+            future.set_result(results[0])
+        assert len(acknowledged) == 1
+
+    run(office, work, press=False)
+
+
+def test_block_is_not_offered_before_it_is_durable(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, future = hold_back(office, monkeypatch, "submit")
+
+    async def work() -> None:
+        await submit(office, 0)
+        await until(lambda: bool(results))
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert office.offered == []
+        future.set_result(results[0])
+        await until(lambda: len(office.offered) == 1)
+
+    run(office, work)

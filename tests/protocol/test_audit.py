@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,24 +30,22 @@ from audit_ledger import (
     seed,
 )
 from glasslog import checkpoint as checkpoint_module
-from glasslog.agreement import evidence as evidence_module
 from glasslog.agreement.evidence import Fault, of_votes
 from glasslog.agreement.messages import NO_DIGEST, Kind, Vote, encode_certificate, vote_bytes
 from glasslog.audit import RULES, Finding, Report, Run, Verdict, audit, finality, walk
+from glasslog.audit.published import policy_of
 from glasslog.block import Block, build_block
 from glasslog.checkpoint import Checkpoint
-from glasslog.entry import HeightSeal, number_entry
+from glasslog.entry import number_entry
 from glasslog.errors import ProofError
-from glasslog.identity import Ed25519Key
+from glasslog.identity import Ed25519Key, verify_ed25519, verify_mldsa44
 from glasslog.ledger import Tip
-from glasslog.limits import BLOCK_ENTRIES_MAX
-from glasslog.policy import Policy
+from glasslog.membership import read_genesis
 from glasslog.predicates.evidence import evidence_statement
 from glasslog.statement import encode_statement
 from glasslog.tiles import join_entries
 
 MEMBERS = 7  # leaves before the first height
-HEADER = b"\x82\x03"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -54,8 +53,8 @@ def quick() -> Iterator[None]:
     """Verify equal signatures once: verification is a pure function, and a changed byte leaves most of them alone."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (walk, finality, checkpoint_module):
-            patch.setattr(module, "verify_ed25519", cache(module.verify_ed25519))
-        patch.setattr(checkpoint_module, "verify_mldsa44", cache(checkpoint_module.verify_mldsa44))
+            patch.setattr(module, "verify_ed25519", cache(verify_ed25519))
+        patch.setattr(checkpoint_module, "verify_mldsa44", cache(verify_mldsa44))
         yield
 
 
@@ -106,20 +105,24 @@ def test_audit_without_policy_does_not_confirm_the_origin() -> None:
 
 
 def test_audit_with_a_policy_of_another_network_is_broken() -> None:
-    other = World(5)
-    report = audit(small_world().source(), other.policy)
+    others = [make_validator(number) for number in range(10, 14)]
+    policy = policy_of(small_world().founded, read_genesis(make_genesis(others))[1])
+    report = audit(small_world().source(), policy)
     assert report.status == 1
-    assert {one.rule for one in report.findings.kept} <= {"AUDIT-13", "AUDIT-16"}
+    assert {one.rule for one in report.findings.kept} == {"AUDIT-13"}
+
+
+def test_policy_of_more_validators_than_founded_the_log_is_noted() -> None:
+    report = audit(small_world().source(), World(5).policy)
+    assert report.status == 0, "four of its five cosigned, which is its quorum"
+    assert any("not those that the log was founded with" in notice for notice in report.notices)
 
 
 def test_policy_of_another_shape_is_refused_before_anything_is_read() -> None:
-    policy = small_world().policy
+    *singles, bft = small_world().policy.groups
+    lax = replace(small_world().policy, groups=(*singles, replace(bft, threshold=2)))
     with pytest.raises(ProofError, match="POLICY-11"):
-        audit(
-            small_world().source(),
-            replace(policy, groups=(*policy.groups[:-1], replace(policy.groups[-1], threshold=2))),
-        )
-    assert isinstance(policy, Policy)
+        audit(small_world().source(), lax)
 
 
 @pytest.mark.parametrize("founding", [True, False])
@@ -184,7 +187,7 @@ def test_report_is_a_json_object() -> None:
 def test_flipping_any_byte_of_an_entry_header_or_seal_names_its_leaf() -> None:
     leaves = small_world().leaves
     for index in range(MEMBERS, len(leaves)):
-        for at in range(0, len(leaves[index]), 1 if index < MEMBERS + 6 else 3):
+        for at in range(0, len(leaves[index]), 1 if index < MEMBERS + 3 or len(leaves[index]) < 60 else 7):
             source = small_world().source()
             source.leaves[index] = flip(leaves[index], at, 1 << at % 8)
             assert_broken(source, leaf=index)
@@ -207,7 +210,7 @@ def test_changed_leaf_is_found_though_the_tiles_were_made_anew(data: st.DataObje
     source.leaves[index] = flip(leaf, data.draw(st.integers(0, len(leaf) - 1)), data.draw(st.integers(1, 255)))
     rebuild_tiles(source)
     found = assert_broken(source)
-    assert any(one.leaf is not None and one.leaf >= min(index, MEMBERS - 1) for one in found)
+    assert any(one.leaf is not None and (one.leaf >= index or index < MEMBERS) for one in found)
 
 
 def test_flipping_any_byte_of_a_tile_names_tile_and_leaf() -> None:
@@ -238,7 +241,7 @@ def test_flipping_a_byte_of_a_higher_tile_names_it() -> None:
 def test_flipping_any_byte_of_the_checkpoint_is_found() -> None:
     note = small_world().note
     assert note is not None
-    for at in [*range(700), *range(700, len(note), 7)]:
+    for at in [*range(0, 700, 2), *range(700, len(note), 29)]:
         source = small_world().source()
         source.note = flip(note, at, 1 << at % 8)
         report = judge(source)
@@ -250,13 +253,13 @@ def test_flipping_any_byte_of_the_archive_is_found() -> None:
     world = small_world()
     for view, certificates in world.certificates.items():
         for place, encoded in enumerate(certificates):
-            for at in range(0, len(encoded), 2):
+            for at in range(0, len(encoded), 1 if view == 1 and place else 9):
                 source = world.source()
                 assert source.kept is not None
                 source.kept.by_view[view][place] = flip(encoded, at, 1 << at % 8)
                 assert {one.rule for one in assert_broken(source)} <= {"AUDIT-18", "AUDIT-19"}
     for height, (digest, encoded) in world.proposals.items():
-        for at in range(32 + len(encoded)):
+        for at in range(0, 32 + len(encoded), 1 if height == 1 else 9):
             source = world.source()
             assert source.kept is not None
             whole = flip(digest + encoded, at, 1 << at % 8)
@@ -335,7 +338,7 @@ def test_log_without_leaves_is_broken() -> None:
 # --- what only a corrupt quorum can log -------------------------------------------------------------
 
 
-def forge(world: World, blocks: list[Block], **change: object) -> MemorySource:
+def forge(world: World, blocks: list[Block], **change: Any) -> MemorySource:
     """A height that breaks the rules of the ledger, with everything else in order: tree, tiles, certificates, note."""
     tops = {block.header.author: block.ref for block in blocks}
     world.forge_height(
@@ -346,13 +349,13 @@ def forge(world: World, blocks: list[Block], **change: object) -> MemorySource:
     return world.source()
 
 
-def sign_block(world: World, entries: list[bytes], **change: object) -> Block:
+def sign_block(world: World, entries: list[bytes], **change: Any) -> Block:
     tip = world.state.tip(LAB, world.membership.genesis_hash)
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "genesis_hash": world.membership.genesis_hash, "author": LAB, "seq": tip.seq + 1, "prev": tip.hash,
         "first": tip.next_entry, "time": START, "sign": make_keys(LAB).author.sign,
     }  # fmt: skip
-    return build_block(entries, **{**fields, **change})  # type: ignore[arg-type]  # the fields are as build_block has them
+    return build_block(entries, **{**fields, **change})
 
 
 def next_entry(world: World, author: str = LAB) -> bytes:
@@ -441,11 +444,14 @@ def test_entry_that_is_not_canonical_or_not_in_its_place_is_found(entry: Callabl
 def test_authors_out_of_order_are_found() -> None:
     world = make_world(heights=2)
     blocks = [*world.make_blocks(OTHER_LAB, (1,)), *world.make_blocks(LAB, (1,))]
-    assert_forgery(forge(world, blocks), world, "AUDIT-08", len(world.leaves) - 2)
+    source = forge(world, blocks)
+    source.kept = None
+    assert_forgery(source, world, "AUDIT-08", len(world.leaves) - 2)
     world = make_world(heights=2)
     one, two = world.make_blocks(LAB, (1, 1))
-    blocks = [one, *world.make_blocks(OTHER_LAB, (1,)), two]
-    assert_forgery(forge(world, blocks), world, "AUDIT-08", len(world.leaves) - 2)
+    source = forge(world, [one, *world.make_blocks(OTHER_LAB, (1,)), two])
+    source.kept = None
+    assert_forgery(source, world, "AUDIT-08", len(world.leaves) - 2)
 
 
 @pytest.mark.parametrize("quota", [(3, 1 << 20), (1_000, 700)])
@@ -465,7 +471,6 @@ def test_height_over_its_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     world = World()
     source = forge(world, world.make_blocks(LAB, (2, 2)))
     assert_forgery(source, world, "AUDIT-09", len(world.leaves) - 1)
-    assert BLOCK_ENTRIES_MAX > 3
 
 
 @pytest.mark.parametrize(
@@ -585,7 +590,6 @@ def test_archived_evidence_must_convict() -> None:
     assert judge(source).status == 0
     source.kept.found = [flip(double_vote(world), 200)]
     assert_broken(source, "AUDIT-20")
-    assert evidence_module.EVIDENCE_DOMAIN.encode() in double_vote(world)
 
 
 @pytest.mark.parametrize("convicts", [True, False])
@@ -600,7 +604,3 @@ def test_entered_evidence_is_judged_and_breaks_nothing(convicts: bool) -> None:
     assert report.status == 0
     said = f"convicts {accused} of double-finalize" if convicts else "convicts nobody"
     assert [notice for notice in report.notices if f"leaf {MEMBERS}" in notice and said in notice]
-
-
-def test_seals_are_what_the_forger_changes() -> None:
-    assert isinstance(HeightSeal(1, 1, 1, 1, bytes(32), 0), HeightSeal)

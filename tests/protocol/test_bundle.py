@@ -43,7 +43,7 @@ from glasslog.bundle import (
     statement_root,
     verify_bundle,
 )
-from glasslog.checkpoint import Checkpoint
+from glasslog.checkpoint import Checkpoint, check_line
 from glasslog.entry import LeafKind
 from glasslog.errors import ProofError, ProtocolError
 from glasslog.identity import Ed25519Key
@@ -70,7 +70,7 @@ def small_bundle() -> bytes:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify equal checkpoints and lines once: the checks are pure functions, and a flip changes one line at most."""
     monkeypatch.setattr(bundle_module, "_check_checkpoint", cache(bundle_module._check_checkpoint))
-    monkeypatch.setattr(policy_module, "check_line", cache(policy_module.check_line))
+    monkeypatch.setattr(policy_module, "check_line", cache(check_line))
 
 
 def fails(data: bytes, policy: Policy) -> ProtocolError:
@@ -159,6 +159,9 @@ def test_policy_may_carry_comments_and_blank_lines() -> None:
 
 
 # --- the checkpoint ---------------------------------------------------------------------------------
+
+
+Change = Callable[[list[NoteLine]], list[NoteLine]]
 
 
 def with_note(note: bytes) -> bytes:

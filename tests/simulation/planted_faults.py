@@ -37,27 +37,27 @@ class Unasserted(Replica):
 
 
 class NotarizesTwice(Unasserted):
-    """A1 removed: notarizes every proposal of a view that is right."""
+    """A1 removed: notarizes the second proposal of a view too, if that is right."""
+
+    _twice_in = 0
 
     def _sign_notarize(self) -> bool:
         round_ = self.tally.round(self.view)
         mine = round_.own.get(Kind.NOTARIZE)
-        if mine is not None and any(signed.proposal.digest != mine.digest for signed in round_.proposals):
-            judged = [signed for signed in round_.proposals if signed.proposal.digest != mine.digest]
-            del round_.own[Kind.NOTARIZE]
-            kept, round_.proposals = round_.proposals, judged
-            done = super()._sign_notarize()
-            round_.proposals = kept
-            round_.own.setdefault(Kind.NOTARIZE, mine)
-            return done
-        return super()._sign_notarize()
+        others = [signed for signed in round_.proposals if mine is not None and signed.proposal.digest != mine.digest]
+        if mine is None or not others or self._twice_in == self.view:
+            return super()._sign_notarize()
+        kept, round_.proposals = round_.proposals, others
+        del round_.own[Kind.NOTARIZE]
+        done = super()._sign_notarize()
+        round_.own.setdefault(Kind.NOTARIZE, mine)
+        round_.proposals = kept
+        self._twice_in = self.view if done else self._twice_in
+        return done
 
 
 class FinalizesAfterNullify(Unasserted):
-    """A3 weakened: an own nullify is no obstacle."""
-
-    def __init__(self, config: ReplicaConfig, durable: Durable) -> None:
-        super().__init__(config, durable)
+    """A3 weakened: an own nullify is no obstacle (with ``Round.may_finalize`` patched)."""
 
 
 class NullifiesAfterFinalize(Unasserted):
@@ -163,14 +163,23 @@ def _steady_load(swarm: Swarm) -> Swarm:
     return replace(swarm, behaviours=("silent",), tail=30, tail_gap=250)
 
 
+def _storms(swarm: Swarm) -> Swarm:
+    return replace(swarm, behaviours=("silent",), crash_at_boundary=0.1, storm=1.0, loss=0.25)
+
+
 FAULTS = (
-    PlantedFault("quorum 2f+1 at n = 5", validators=5, patches=((Membership, "quorum", property(_two_thirds)),)),
+    PlantedFault(
+        "quorum 2f+1 at n = 5",
+        validators=5,
+        patches=((Membership, "quorum", property(_two_thirds)),),
+        adapt=lambda swarm: replace(swarm, quorum_judged=3, partition=0.5),  # only the damage is to count
+    ),
     PlantedFault("notarize twice", NotarizesTwice),
     PlantedFault(
         "finalize after nullify", FinalizesAfterNullify, patches=((Round, "may_finalize", _own_may_finalize),)
     ),
     PlantedFault("nullify after finalize", NullifiesAfterFinalize),
-    PlantedFault("own votes not recounted after restart", ForgetsOwnVotes),
+    PlantedFault("own votes not recounted after restart", ForgetsOwnVotes, adapt=_storms),
     PlantedFault("send before persist", SendsBeforePersisting),
     PlantedFault("skipped-view certificate not required", SkipsUnproven),
     PlantedFault("cosign before finalize", CosignsNotarized),

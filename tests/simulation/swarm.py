@@ -38,6 +38,7 @@ class Swarm:
     lost: str | None = None  # v0 loses its state: "wiped" or "rolled-back"
     clock_skew: int = 0  # wall clocks are off by up to this
     clock_jump: bool = False  # before healing one wall clock jumps by up to an hour
+    quorum_judged: int = 0  # certificates are judged by this quorum instead; only a planted fault changes it
     timing: Timing = field(default_factory=Timing)
 
     @property
@@ -48,7 +49,7 @@ class Swarm:
     @property
     def quorum(self) -> int:
         """n - f, by the simulation's own arithmetic."""
-        return self.validators - self.faults
+        return self.quorum_judged or self.validators - self.faults
 
 
 def draw(validators: int, seed: int, *, lost: bool = False) -> Swarm:

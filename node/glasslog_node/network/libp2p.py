@@ -295,7 +295,7 @@ class Libp2pTransport:
             peer.received_bytes += session.connection.yamux.received_bytes
             self._note(peer, reason)
         await self._host.retract(session.connection)
-        await self._send_event.send(PeerLost(peer.name, reason))
+        await self._send_event.send(PeerLost(peer.name, reason, session.link.fault))
         session.over.set()
         peer.wake()
 

@@ -84,6 +84,7 @@ class Link:
         self._wake_writer = trio.Event()
         self._scope = trio.CancelScope()
         self._reason: str | None = None
+        self.fault: str | None = None  # the code of the rule that the peer broke on the link itself
         self.round_trip_ms: float | None = None
         self.received_messages = 0
         self.sent_messages = 0
@@ -124,6 +125,7 @@ class Link:
         except (StreamEnded, LinkEnded) as end:
             self.end(str(end))
         except ProtocolError as error:
+            self.fault = error.code
             self.end(f"sent what breaks the protocol: {error}")
 
     async def _read(self, deliver: Callable[[bytes], Awaitable[None]]) -> None:

@@ -36,10 +36,11 @@ class PeerConnected:
 
 @dataclass(frozen=True, slots=True)
 class PeerLost:
-    """A member's stream ended; ``reason`` is for people."""
+    """A member's stream ended; ``reason`` is for people. ``code`` is the rule of the wire it broke, if it did."""
 
     peer: str
     reason: str
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class Inbox:
                 self._peer_down(peer)
             case Cosigned(cosignature):
                 self._cosignature = cosignature
-                self._r.publication.add(cosignature)
+                self._r.publication.add(cosignature, made_here=True)
                 self._r.broadcast(cosignature, Audience.MEMBERS)
             case Tick():
                 pass

@@ -60,8 +60,8 @@ class Publication:
         self.intent = CosignIntent(size, root, time)
         return self.intent
 
-    def add(self, cosignature: Cosignature) -> None:
-        """Count a cosignature once its three lines verify.
+    def add(self, cosignature: Cosignature, *, made_here: bool = False) -> None:
+        """Count a cosignature once its three lines verify; one that a peer says is our own, too.
 
         Raises:
             SignatureError: it is not by the validator it names.
@@ -71,7 +71,7 @@ class Publication:
             raise SignatureError("COSIGN-01", f"no validator {voter}")
         if not self._is_news(cosignature):
             return
-        if voter != self.index and not self.cosigners.verify(cosignature):
+        if not made_here and not self.cosigners.verify(cosignature):
             raise SignatureError("COSIGN-02", f"{self.membership.validators[voter].name} did not make this cosignature")
         if self.roots.get(size, cosignature.root) != cosignature.root:
             self.contradictions.append(cosignature)
