@@ -25,7 +25,6 @@ from audit_ledger import (
     make_world,
     seed,
 )
-from glasslog import bundle as bundle_module
 from glasslog import codec, merkle
 from glasslog import policy as policy_module
 from glasslog.block import build_block
@@ -42,6 +41,7 @@ from glasslog.bundle import (
     read_policy,
     statement_root,
     verify_bundle,
+    verifying,
 )
 from glasslog.checkpoint import Checkpoint, check_line
 from glasslog.entry import LeafKind
@@ -69,7 +69,7 @@ def small_bundle() -> bytes:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify equal checkpoints and lines once: the checks are pure functions, and a flip changes one line at most."""
-    monkeypatch.setattr(bundle_module, "_check_checkpoint", cache(bundle_module._check_checkpoint))
+    monkeypatch.setattr(verifying, "_check_checkpoint", cache(verifying._check_checkpoint))
     monkeypatch.setattr(policy_module, "check_line", cache(check_line))
 
 

@@ -135,6 +135,10 @@ class Oracle:
         """Whether some honest member has this block in a final height."""
         return block_hash in self._final_blocks
 
+    def expect_faulty(self, name: str) -> None:
+        """From now on this member may be accused."""
+        self._honest.discard(name)
+
     # --- records ----------------------------------------------------------------------------------
 
     def on_record(self, name: str, record: Record) -> None:

@@ -137,6 +137,7 @@ class PlantedFault:
     """A fault's name, how a replica has it, and where the simulation looks for it."""
 
     name: str
+    finding: str  # how the violation begins that it must lead to
     make_replica: Callable[[ReplicaConfig, Durable], Replica] = Replica
     validators: int = 4
     patches: tuple[tuple[type, str, object], ...] = ()
@@ -170,18 +171,19 @@ def _storms(swarm: Swarm) -> Swarm:
 FAULTS = (
     PlantedFault(
         "quorum 2f+1 at n = 5",
+        "A15",
         validators=5,
         patches=((Membership, "quorum", property(_two_thirds)),),
         adapt=lambda swarm: replace(swarm, quorum_judged=3, partition=0.5),  # only the damage is to count
     ),
-    PlantedFault("notarize twice", NotarizesTwice),
+    PlantedFault("notarize twice", "A1 ", NotarizesTwice),
     PlantedFault(
-        "finalize after nullify", FinalizesAfterNullify, patches=((Round, "may_finalize", _own_may_finalize),)
+        "finalize after nullify", "A3 ", FinalizesAfterNullify, patches=((Round, "may_finalize", _own_may_finalize),)
     ),
-    PlantedFault("nullify after finalize", NullifiesAfterFinalize),
-    PlantedFault("own votes not recounted after restart", ForgetsOwnVotes, adapt=_storms),
-    PlantedFault("send before persist", SendsBeforePersisting),
-    PlantedFault("skipped-view certificate not required", SkipsUnproven),
-    PlantedFault("cosign before finalize", CosignsNotarized),
-    PlantedFault("cosign on a timer of its own", CosignsOnTimer, adapt=_steady_load),
+    PlantedFault("nullify after finalize", "A4 ", NullifiesAfterFinalize),
+    PlantedFault("own votes not recounted after restart", "LIVENESS", ForgetsOwnVotes, adapt=_storms),
+    PlantedFault("send before persist", "A8 ", SendsBeforePersisting),
+    PlantedFault("skipped-view certificate not required", "A2 ", SkipsUnproven),
+    PlantedFault("cosign before finalize", "L9 ", CosignsNotarized),
+    PlantedFault("cosign on a timer of its own", "LIVENESS", CosignsOnTimer, adapt=_steady_load),
 )

@@ -43,7 +43,9 @@ def signer(name: str, purpose: str) -> Callable[[bytes], bytes]:
 
 def make_member(name: str, role: Role, jurisdiction: str, *, author: bool) -> Member:
     voting = role is Role.VALIDATOR
-    vote, log, ed, governance = (public_key(name, use) if voting else None for use in ("vote", "log", "ed", "governance"))
+    vote, log, ed, governance = (
+        public_key(name, use) if voting else None for use in ("vote", "log", "ed", "governance")
+    )
     pq = sha256(name.encode()).digest() * 41 if voting else None
     author_key = public_key(name, "author") if author else None
     network = public_key(name, "network")

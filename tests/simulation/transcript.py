@@ -115,7 +115,9 @@ class Transcript:
             case Certificate():
                 who = ",".join(f"v{signer}" for signer in message.signers)
                 kind = message.kind.name.lower()
-                return f"certificate {kind} view {message.view} {self.digest(message.digest)} by {who}".replace("  ", " ")
+                return f"certificate {kind} view {message.view} {self.digest(message.digest)} by {who}".replace(
+                    "  ", " "
+                )
             case Have(refs):
                 return f"have {self.refs(refs)}"
             case BlockBody(header, _):

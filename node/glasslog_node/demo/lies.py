@@ -74,7 +74,7 @@ async def altered_replica(scene: Scene, folder: Path) -> Lie:
     name = scene.model.name.encode()
     data.write_bytes(content.replace(name, name[:-1] + b"?"))
     answer = await glasslog("audit", str(copy), "--policy", str(scene.testnet.policy_path), "--json")
-    findings = answer.value.get("findings") or [{}]
+    findings: list[dict[str, object]] = answer.value.get("findings") or [{}]
     says = f"leaf {findings[0].get('leaf')}: {findings[0].get('fact')}"
     code = str(findings[0].get("rule", "")) if answer.status == 1 else ""
     return Lie("altered-replica", f"{node.name} changes one letter of the attestation on its disk", code, says)

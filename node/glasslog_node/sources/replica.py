@@ -20,7 +20,7 @@ from glasslog_node.errors import StoreError
 from glasslog_node.store import schema
 from glasslog_node.store.backup import open_replica
 from glasslog_node.store.environment import open_environment
-from glasslog_node.store.ledger import Ledger
+from glasslog_node.store.ledger import CHUNK_BYTES, Ledger
 from glasslog_node.store.store import OWNER_FILE
 
 _VIEW_MAX = (1 << 64) - 1
@@ -75,15 +75,28 @@ class ReplicaFolder:
 
     def runs(self) -> Iterator[Run]:
         """Yield the leaves by the block, up to the first that is missing."""
-        path = self._ledger.environment.path
-        try:
-            with _forged(path):
-                for span in self._ledger.spans(0, self.size):
-                    yield Run(span.first_index, span.bundle)
-        except StoreError as error:
-            if error.code != "STORE-03":
-                raise
-            return  # a body is gone: the audit names the leaf that is missing
+        start: int | None = 0
+        while start is not None:
+            runs, start = self._chunk(start)
+            yield from runs
+
+    def _chunk(self, start: int) -> tuple[list[Run], int | None]:
+        """Return runs from ``start`` on, a few megabytes, and where to go on; None at the end or a missing body."""
+        runs: list[Run] = []
+        taken = 0
+        with _forged(self._ledger.environment.path), self._read() as txn, txn.cursor(self._db.spans) as cursor:
+            more = cursor.set_range(schema.u64(start))
+            while more and taken < CHUNK_BYTES:
+                first, span = schema.read_u64(bytes(cursor.key())), schema.read_span(bytes(cursor.value()))
+                body = None if span.key is None else txn.get(span.key, db=self._db.blocks)
+                if first >= self.size or (span.key is not None and body is None):
+                    return runs, None
+                bundle = span.bundle if body is None else bytes(schema.body_bundle(body))
+                runs.append(Run(first, bundle))
+                taken += len(bundle)
+                start = first + 1
+                more = cursor.next()
+        return runs, start if more else None
 
     def tile(self, level: int, index: int, width: int) -> bytes | None:
         """Return a full tile's row, or a partial one out of the tree's edge."""

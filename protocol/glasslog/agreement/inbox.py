@@ -61,15 +61,12 @@ class Inbox:
         self._r = replica
         self._said: dict[str, Ref] = {}
         self._status_at = 0
-        self._signed_at = 0
         self._tip_told = False
         self._cosignature: Cosignature | None = None
 
     def start(self) -> None:
         """Say nothing yet: peers are told when they connect."""
         self._status_at = self._r.now.mono + self._r.config.timing.status
-        # The last intent may have been durable and never carried out: make its cosignature good at once.
-        self._signed_at = self._r.now.mono - self._r.config.timing.proof_of_life
         self._note_haves()
 
     def take(self, event: Event) -> None:
@@ -160,7 +157,8 @@ class Inbox:
         r = self._r
         if certificate.epoch != r.membership.epoch or certificate.view <= r.tally.floor_view:
             return
-        known = r.tally.round(certificate.view).certificates.get(certificate.kind)
+        round_ = r.tally.rounds.get(certificate.view)  # not made before the signatures are checked: views are free
+        known = None if round_ is None else round_.certificates.get(certificate.kind)
         if known is not None and known.digest == certificate.digest:
             return
         r.tally.verify_certificate(certificate)
@@ -448,11 +446,15 @@ class Inbox:
             r.wake_at(r.now.mono + r.config.timing.fetch_retry)
 
     def _proof_of_life(self, now: int) -> None:
-        """An idle validator cosigns the same checkpoint again, so that a stalled quorum shows (specs/log.md, L9)."""
+        """An idle validator cosigns the same checkpoint again, so that a stalled quorum shows (specs/log.md, L9).
+
+        So does one that has just started, at once: it may have crashed with its last height durable, or even the
+        intent, and the cosignature never made.
+        """
         r = self._r
-        if not r.may_sign or r.publication.intent is None:
+        if not r.may_sign or not r.branches.floor.height:
             return
-        if now >= self._signed_at + r.config.timing.proof_of_life:
-            self._signed_at = now
+        if r.cosigned_at is None or now >= r.cosigned_at + r.config.timing.proof_of_life:
+            r.cosigned_at = now
             r.cosign(r.branches.state, r.branches.floor.time)
-        r.wake_at(self._signed_at + r.config.timing.proof_of_life)
+        r.wake_at(r.cosigned_at + r.config.timing.proof_of_life)

@@ -19,6 +19,7 @@ class Recovery:
 
     nonce: bytes
     needed: int
+    faults: int
     replies: dict[int, RecoveryReply] = field(default_factory=dict[int, RecoveryReply])
 
     def add(self, voter: int, reply: RecoveryReply) -> None:
@@ -41,8 +42,9 @@ class Recovery:
 
     @property
     def published(self) -> int:
-        """The highest published size anybody answered with."""
-        return max((reply.published for reply in self.replies.values()), default=0)
+        """The highest size that f+1 say is published: one of them is honest, so no liar can silence this member."""
+        sizes = sorted((reply.published for reply in self.replies.values()), reverse=True)
+        return sizes[self.faults] if len(sizes) > self.faults else 0
 
     @property
     def tip(self) -> Ref | None:

@@ -82,6 +82,7 @@ class Replica:
         self.branches = Branches(self.membership, self.shelf, durable.floor, state)
         self.tally = Tally(self.membership, config.verify, durable.floor.view)
         self.signatures: dict[bytes, bytes] = {}
+        self._saved: set[bytes] = set(durable.proposals)
         self.finalize_certificate = durable.finalize_certificate
         self.publication = Publication(
             self.membership,
@@ -93,7 +94,7 @@ class Replica:
         self.publication.executed(state.size, state.root)
         self.catchup = Catchup(config.timing)
         self.penalties = Penalties()
-        self.recovery = Recovery(config.boot_nonce, quorum) if durable.lost else None
+        self.recovery = Recovery(config.boot_nonce, quorum, self.membership.faults) if durable.lost else None
         self.halted: Halt | None = None
         self.connected: set[str] = set()
         self.heard_at: dict[int, int] = {}
@@ -102,6 +103,7 @@ class Replica:
         self.now = Now(0, 0)
         self._entered_at = 0
         self.progress_at = 0
+        self.cosigned_at: int | None = None
         self._resent_at = 0
         self._timer: int | None = None
         self._deadline: int | None = None
@@ -263,7 +265,8 @@ class Replica:
     def _save_proposal(self, digest: bytes) -> None:
         """A certified proposal outlives a crash of everybody: without it the next leader could not build on it."""
         proposal = self.branches.proposals.get(digest)
-        if proposal is not None and digest in self.signatures:
+        if proposal is not None and digest in self.signatures and digest not in self._saved:
+            self._saved.add(digest)
             self.persist(SavedProposal(SignedProposal(proposal, self.signatures[digest])))
 
     def _blame_authors(self, view: int) -> None:
@@ -353,6 +356,7 @@ class Replica:
                 self._refuse(round_, digest, error)
                 continue
             if plan is not None:
+                self._saved.add(digest)
                 self._cast(self._sign(Kind.NOTARIZE, self.view, digest), SavedProposal(signed))
                 return True
         return False
@@ -455,6 +459,7 @@ class Replica:
         signed = SignedProposal(proposal, vote.signature)
         self.learn_proposal(digest, signed)
         self.branches.put_plan(digest, plan)
+        self._saved.add(digest)
         self.persist(SavedProposal(signed), OwnVote(vote))
         self.broadcast(signed, Audience.MEMBERS)
         self.count_vote(vote)
@@ -466,7 +471,9 @@ class Replica:
         if self.shelf.has_work(self.branches.state.frontier):
             return True
         for round_ in self.tally.rounds.values():
-            if Kind.NOTARIZE in round_.certificates or Kind.NOTARIZE in round_.own:
+            # An own notarize vote in a view that was nullified asks for nothing any more.
+            is_open = Kind.NOTARIZE in round_.own and Kind.NULLIFY not in round_.certificates
+            if is_open or Kind.NOTARIZE in round_.certificates:
                 return True
         nullify = self.tally.round(self.view).votes[Kind.NULLIFY]
         return len(nullify) > self.membership.faults
@@ -544,6 +551,7 @@ class Replica:
         self.tally.prune(proposal.view)
         self.catchup.forget_views(proposal.view)
         self.signatures = {d: s for d, s in self.signatures.items() if d in self.branches.proposals}
+        self._saved &= self.branches.proposals.keys()
         self.progress_at = self.now.mono
         state = plan.state
         self.emit(Finalized(state.height, state.size, state.root, proposal.time, blocks))
@@ -555,6 +563,7 @@ class Replica:
         """Cosign a final height, its intent durable first (specs/log.md, L9)."""
         if not self.may_sign:
             return
+        self.cosigned_at = self.now.mono
         intent = self.publication.intend(state.size, state.root, time, self.now.wall)
         if intent is not None:
             self.persist(intent)

@@ -126,13 +126,18 @@ class Shelf:
     def finalize(self, author: str, tip: Tip) -> tuple[Ref, ...]:
         """Forget everything at or below an author's new tip; return the held blocks that lost to it."""
         state = self._author(author)
+        final: set[bytes] = set()
+        wanted = tip.hash
+        while wanted in state.blocks and wanted not in final:
+            final.add(wanted)
+            wanted = state.blocks[wanted].prev
         lost: list[Ref] = []
         above: dict[bytes, Admitted] = {}
         for hash_, block in state.blocks.items():
             on_fork = block.ref.seq == tip.seq + 1 and block.prev != tip.hash
             if block.ref.seq > tip.seq and not on_fork:
                 above[hash_] = block
-            elif block.ref.seq > tip.seq or (block.ref.seq == tip.seq and hash_ != tip.hash):
+            elif hash_ not in final:
                 lost.append(block.ref)
         state.blocks = above
         state.supported_since = {hash_: at for hash_, at in state.supported_since.items() if hash_ in above}

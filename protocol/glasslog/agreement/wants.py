@@ -8,12 +8,13 @@ from glasslog.agreement.fetcher import Fetcher
 from glasslog.agreement.messages import Proposal
 from glasslog.block import Ref
 from glasslog.errors import AdmissionError
+from glasslog.limits import PENDING_BLOCKS_PER_AUTHOR_MAX
 
 if TYPE_CHECKING:
     from glasslog.agreement.replica import Replica
 
 LOOKAHEAD = 4  # heights whose blocks are fetched while the first of them is executed
-HINTS_MAX = 256
+HINTS_PER_AUTHOR_MAX = 8  # the newest: what leads up to them is fetched with them
 
 
 class Wants:
@@ -21,15 +22,19 @@ class Wants:
 
     def __init__(self, replica: Replica) -> None:
         self._r = replica
-        self._hints: dict[Ref, str] = {}
+        self._hints: dict[str, dict[Ref, str]] = {}  # by author: nobody's promises crowd out another's
         self.fetcher = Fetcher(replica.config.timing)
 
     def hint(self, ref: Ref, peer: str) -> None:
         """Note that *peer*, the author or a gossiped header says there is a block. Only validators go by it."""
         r = self._r
         tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
-        if r.index is not None and ref.seq > tip.seq and len(self._hints) < HINTS_MAX:
-            self._hints[ref] = peer
+        if r.index is None or not tip.seq < ref.seq <= tip.seq + PENDING_BLOCKS_PER_AUTHOR_MAX:
+            return
+        hints = self._hints.setdefault(ref.author, {})
+        hints[ref] = peer
+        if len(hints) > HINTS_PER_AUTHOR_MAX:
+            del hints[next(iter(hints))]
 
     def collect(self) -> None:
         """Want every block that is named and missing, and send the requests that are due."""
@@ -43,9 +48,10 @@ class Wants:
             ref = r.shelf.wanted(author, tip)
             if ref is not None:
                 self.want(ref, timing.have_wait, named=False)
-        for ref, peer in list(self._hints.items()):
-            if not self.want(ref, timing.have_wait, named=False, first=peer):
-                del self._hints[ref]
+        for hints in self._hints.values():
+            for ref, peer in list(hints.items()):
+                if not self.want(ref, timing.have_wait, named=False, first=peer):
+                    del hints[ref]
         requests, wake = self.fetcher.due(r.now.mono, r.connected)
         for peer, request in requests:
             r.send(peer, request)
