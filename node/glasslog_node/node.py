@@ -123,6 +123,17 @@ def make_author(config: NodeConfig, member: Member, runtime: Runtime, network: N
     )
 
 
+def check_keys(config: NodeConfig, member: Member, network: NetworkGenesis) -> None:
+    """Read every key this member needs before anything is opened: then a refused start leaves nothing behind.
+
+    Raises:
+        ConfigError: KEY-nn, a key is missing, open to others, damaged, or not the one admitted.
+    """
+    validator_keys(config, member, network)
+    if member.author_key is not None:
+        _ed25519(config, Purpose.AUTHOR, member.author_key)
+
+
 def assemble(
     config: NodeConfig, network: NetworkGenesis, store: Store, transport: Transport, metrics: Metrics
 ) -> Runtime:
@@ -148,6 +159,7 @@ async def run_node(config: NodeConfig, *, task_status: trio.TaskStatus[None] = t
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger("node")
     network = load_genesis(config.genesis)
     member = network.member(config.name)
+    check_keys(config, member, network)
     token = decode_token(read_private_file(config.token_path), config.token_path)
     transport = make_transport(config, member, network)
     metrics = Metrics()

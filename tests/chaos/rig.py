@@ -181,6 +181,10 @@ class Load:
             nursery.cancel_scope.deadline = trio.current_time() + PATIENCE
         assert self.sent == self.acknowledged, "the lab did not take every batch in the end"
 
+    def slow_down(self) -> None:
+        """From now on a few batches a second."""
+        self._batch, self._pause = 10, 0.5
+
     async def wait_for(self, more: int) -> None:
         """Wait until that many more statements are acknowledged."""
         goal = len(self.acknowledged) + more

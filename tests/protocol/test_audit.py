@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -604,3 +605,9 @@ def test_entered_evidence_is_judged_and_breaks_nothing(convicts: bool) -> None:
     assert report.status == 0
     said = f"convicts {accused} of double-finalize" if convicts else "convicts nobody"
     assert [notice for notice in report.notices if f"leaf {MEMBERS}" in notice and said in notice]
+
+
+def test_specification_lists_the_rules_as_they_are() -> None:
+    text = (Path(__file__).parents[2] / "specs" / "auditing.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| AUDIT-")]
+    assert rows == [f"| {code} | {rule.holds} | {rule.sources} |" for code, rule in RULES.items()]

@@ -71,6 +71,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify equal checkpoints and lines once: the checks are pure functions, and a flip changes one line at most."""
     monkeypatch.setattr(verifying, "_check_checkpoint", cache(verifying._check_checkpoint))
     monkeypatch.setattr(policy_module, "check_line", cache(check_line))
+    monkeypatch.setattr(Policy, "bft", cache(Policy.bft))
 
 
 def fails(data: bytes, policy: Policy) -> ProtocolError:

@@ -37,6 +37,9 @@ class Timing:
     pace: int = 120  # between two heights under load: at most about 8 heights a second
     have_wait: int = 200  # f+1 Haves this old are enough to name a block (A9)
     fetch_grace: int = 60  # a named block may still be on its way from its author
+    flow: int = 250  # a named block is taken to be on its way while blocks of its author came this lately
+    have_flow: int = 1_000  # the same for a block that others only said they have
+    have_patience: int = 3_000  # but it is asked for after this; a named one after ``fetch``
     fetch_retry: int = 700  # then the next holder is asked
     standstill: int = 2_000  # without progress while there is work, everything unfinished is resent (A7)
     inactive: int = 5_000  # a validator not heard for this long is skipped as leader (A6)

@@ -14,6 +14,8 @@ class _Want:
     request: BlockRequest
     sources: tuple[str, ...]
     ask_at: int
+    flow: int  # ms after a block of the author came in which this one is taken to follow
+    latest: int  # asked by then at the latest, whatever else comes from the author
     asked: int = 0
 
 
@@ -25,6 +27,7 @@ class Fetcher:
         self._wants: dict[tuple[str, bytes], _Want] = {}
         self._fresh: set[tuple[str, bytes]] = set()
         self._named: set[str] = set()
+        self._arrived: dict[str, int] = {}
 
     def begin(self) -> None:
         """Start a new round of wants: what is not wanted again before ``due`` is given up."""
@@ -39,9 +42,13 @@ class Fetcher:
             self._named.add(request.author)
         known = self._wants.get(key)
         if known is None:
-            self._wants[key] = _Want(request, tuple(sources), now + grace)
+            timing = self._timing
+            flow, patience = (timing.flow, timing.fetch) if named else (timing.have_flow, timing.have_patience)
+            self._wants[key] = _Want(request, tuple(sources), now + grace, flow, now + patience)
             return
         known.request, known.sources = request, tuple(sources)
+        if named and known.flow != self._timing.flow:
+            known.flow, known.latest = self._timing.flow, min(known.latest, now + self._timing.fetch)
         if not known.asked:
             known.ask_at = min(known.ask_at, now + grace)
 
@@ -50,7 +57,11 @@ class Fetcher:
         return author in self._named
 
     def arrived(self, author: str, now: int) -> None:
-        """A block of this author came: what was asked is answered, so do not ask elsewhere yet."""
+        """A block of this author came: what is missing is probably behind it, so do not ask elsewhere yet.
+
+        Bodies are large: under load, asking for one that is on its way already costs more than waiting for it.
+        """
+        self._arrived[author] = now
         for (name, _), want in self._wants.items():
             if name == author and want.asked:
                 want.ask_at = now + self._timing.fetch_retry
@@ -62,6 +73,9 @@ class Fetcher:
         requests: list[tuple[str, BlockRequest]] = []
         for want in self._wants.values():
             sources = [source for source in want.sources if source in reachable]
+            if not want.asked:
+                flowing = self._arrived.get(want.request.author, -want.flow) + want.flow
+                want.ask_at = max(want.ask_at, min(flowing, want.latest))
             if now >= want.ask_at and sources:
                 requests.append((sources[want.asked % len(sources)], want.request))
                 want.asked += 1

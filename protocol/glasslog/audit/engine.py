@@ -1,4 +1,4 @@
-"""The audit: everything derived again from leaves and signatures, beside what the replica states."""
+"""The audit: everything derived again from leaves and signatures, trusting a policy and nothing else (T8)."""
 
 from __future__ import annotations
 

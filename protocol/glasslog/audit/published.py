@@ -1,4 +1,4 @@
-"""Final by checkpoint: the published note against the leaves, the log's own members, and the policy."""
+"""Final by checkpoint: the published note against the leaves, the log's own members, and the policy (L10)."""
 
 from __future__ import annotations
 

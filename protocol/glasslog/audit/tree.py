@@ -1,4 +1,4 @@
-"""The tree, made anew from the leaves, beside the tiles that the replica stores."""
+"""The tree, made anew from the leaves, beside the tiles that the replica stores (specs/log.md, L3)."""
 
 from __future__ import annotations
 

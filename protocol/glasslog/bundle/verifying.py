@@ -1,4 +1,4 @@
-"""Verifying a bundle, offline: every part against another, and the checkpoint against the policy (specs/log.md, L11)."""
+"""Verifying a bundle offline: every part against another, the checkpoint against the policy (specs/log.md, L11)."""
 
 from __future__ import annotations
 
