@@ -139,9 +139,9 @@ class Fleet:
         with trio.move_on_after(seconds) as patience:
             for node in self.testnet.nodes:
                 while node.name in running:
-                    status = await self.status(node) or {}
-                    connected = {peer["name"] for peer in status.get("peers", ()) if peer["connected"]}
-                    if running - {node.name} <= connected:
+                    status = await self.status(node)
+                    connected = {peer["name"] for peer in (status or {}).get("peers", ()) if peer["connected"]}
+                    if status is not None and running - {node.name} <= connected:
                         break
                     self._check_alive()
                     await trio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Answering peers that catch up: from the store, one task per peer, no faster than the peer reads."""
+"""Answering peers that catch up: from the store, one task per peer, no faster than the peer reads (wire.md, W5)."""
 
 from __future__ import annotations
 

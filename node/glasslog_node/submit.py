@@ -340,6 +340,6 @@ def _refusal(error: StoreError) -> RequestError:
     """Return what a client hears when its batch cannot be made durable."""
     cause = error.__cause__
     full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left" in str(cause) or "MDB_MAP_FULL" in str(cause):
+    if full or any(sign in f"{error} {cause}" for sign in ("the disk is full", "No space left", "MDB_MAP_FULL")):
         return RequestError("SUBMIT-03", "the disk is full; nothing was taken", error.next_step, status=507)
     return RequestError("SUBMIT-04", "the store takes no more writes", error.next_step, status=503)

@@ -8,12 +8,12 @@ Only for trying things out: one person holds every key. A real network is founde
 
 from __future__ import annotations
 
+import random
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count, islice
 from pathlib import Path
 
 from glasslog.codec import is_name
@@ -30,6 +30,7 @@ JURISDICTIONS = (
     "DE", "FR", "JP", "BR", "KE", "CA", "IN", "KR", "ZA", "AU", "MX", "SE", "SG", "CL", "EG", "NZ",
     "IT", "ES", "NG", "AR", "ID", "NO", "CH", "PL", "TH", "UY", "GH", "FI", "VN", "PT", "MA", "IE",
 )  # fmt: skip
+PORTS = range(16_000, 32_000)  # below 32,768, where Linux begins to number outgoing connections
 LABS_MAX = 16  # so that each lab's share of a height still holds a whole block
 _VALIDATOR_KEYS = tuple(Purpose)
 _LAB_KEYS = (Purpose.NETWORK, Purpose.AUTHOR)
@@ -217,10 +218,14 @@ token_file = "token"
 
 
 def _free_ports(needed: int, base: int | None) -> list[int]:
-    """Return ports that are free now: consecutive ones from ``base``, or any."""
+    """Return ports that are free now: consecutive ones from ``base``, or any.
+
+    Any below those that the kernel gives to outgoing connections: such a connection could otherwise sit on the port
+    of a node that is being restarted.
+    """
     if base is not None and not 1024 <= base <= 65_536 - needed:
         raise ConfigError("TESTNET-03", f"{needed} ports from {base} do not exist", "use --base-port 20000")
-    wanted = [0] * needed if base is None else list(islice(count(base), needed))
+    wanted = random.sample(PORTS, len(PORTS)) if base is None else range(base, base + needed)
     ports: list[int] = []
     with ExitStack() as open_sockets:
         for port in wanted:
@@ -228,7 +233,11 @@ def _free_ports(needed: int, base: int | None) -> list[int]:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                if base is None:
+                    continue
                 fact = f"port {port} is in use"
                 raise ConfigError("TESTNET-03", fact, "use another --base-port, or leave it out") from None
-            ports.append(probe.getsockname()[1])
-    return ports
+            ports.append(port)
+            if len(ports) == needed:
+                return ports
+    raise ConfigError("TESTNET-03", f"fewer than {needed} ports are free", "stop other testnets")

@@ -15,7 +15,7 @@ from glasslog.merkle import hash_leaf, root
 
 
 def faults_tolerated(validators: int) -> int:
-    """Return f, the most faulty validators among *validators* that agreement survives."""
+    """Return f, the most faulty validators among *validators* that agreement survives (specs/threat-model.md, T1)."""
     return (validators - 1) // 3
 
 
@@ -55,7 +55,7 @@ class Membership:
                 seen[key] = member.name
 
     def _check_jurisdictions(self) -> None:
-        """A11: no jurisdiction may hold more validators than the network tolerates as faulty."""
+        """A11: no jurisdiction may hold more validators than the network tolerates as faulty, for it acts as one (T2)."""
         count = Counter(member.jurisdiction for member in self.validators)
         jurisdiction, most = max(count.items(), key=lambda item: (item[1], item[0]))
         if most > self.faults:

@@ -8,6 +8,7 @@ the key's type; type 0x01 covers the text itself, the others are ``glasslog.chec
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ NOTE_BYTES_MAX = 1_000_000  # the bounds of the Go and Rust clients
 NOTE_LINES_MAX = 100
 _DASH = "\N{EM DASH} "
 _KEY_ID_BYTES = 4
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 SignatureCheck: TypeAlias = Callable[[VerifierKey, str, bytes], bool]
 """``(key, text, signature)`` to whether the signature, without its key id, holds for the note's text."""
@@ -76,7 +78,7 @@ class Note:
             whole = data.decode()
         except UnicodeDecodeError as error:
             raise DecodeError("NOTE-01", f"not UTF-8 at byte {error.start}") from error
-        if any(char < " " and char != "\n" for char in whole):
+        if _CONTROL.search(whole):
             raise DecodeError("NOTE-01", "a control character in the note")
         # The last blank line divides: the text may have blank lines of its own.
         text, blank, block = whole.rpartition("\n\n")

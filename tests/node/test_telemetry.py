@@ -28,12 +28,12 @@ def test_json_lines_hold_what_was_said() -> None:
     log = structlog.get_logger()
     log.info("finalized", height=3)
     log.debug("unseen")
-    logging.getLogger("some.library").warning("odd\nthing %s", 7)
-    logging.getLogger("some.library").info("unseen")
+    logging.getLogger("some.package").warning("odd\nthing %s", 7)
+    logging.getLogger("some.package").info("unseen")
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [(line["event"], line["level"]) for line in lines] == [("finalized", "info"), ("odd\nthing 7", "warning")]
     assert lines[0]["height"] == 3
-    assert lines[1]["library"] == "some.library"
+    assert lines[1]["library"] == "some.package"
 
 
 def test_exception_is_one_line() -> None:

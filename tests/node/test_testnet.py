@@ -194,3 +194,10 @@ def test_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
 def test_folder_without_a_testnet_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"TESTNET-04 .*Next: glasslog testnet new"):
         load_testnet(tmp_path)
+
+
+def test_no_outgoing_connection_can_sit_on_a_nodes_port(testnet: testnets.Testnet) -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    addresses = [address for node in testnet.nodes for address in (node.config.network.listen, node.config.http.bind)]
+    assert len(set(addresses)) == len(addresses)
+    assert all(int(address.rpartition(":")[2]) < first for address in addresses)

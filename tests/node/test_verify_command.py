@@ -12,6 +12,7 @@ import pytest
 from audit_ledger import World, flip, make_world, write_tiles_folder
 from glasslog.bundle import make_bundle
 from glasslog_node.__main__ import run
+from glasslog_node.cli import audit as audit_command
 
 ENTRY = 8
 
@@ -145,3 +146,15 @@ def test_audit_command_that_cannot_read_is_status_2(
     out, err = capsys.readouterr()
     assert not out
     assert err.startswith("POLICY-10 ")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_goes_to_standard_error(
+    mirror: Path, terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setattr(audit_command, "_PLAIN_SECONDS", 0.0)
+    assert run(["audit", str(mirror), "--json"]) == 3
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1
+    assert "leaves" in err

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TypeAlias, TypeVar
@@ -25,6 +26,7 @@ WriteTxn: TypeAlias = "lmdb.Transaction[bytes]"
 Job: TypeAlias = tuple[Callable[[WriteTxn], Any], "Future[Any]"]
 
 GROUP_JOBS_MAX = 256
+FULL_BYTES = 1 << 20
 
 
 class Writer:
@@ -110,7 +112,8 @@ class Writer:
             return e
         path = self._environment.path
         if isinstance(e, lmdb.Error | OSError):
-            fact = f"writing {path} failed, nothing of it was acknowledged: {e}"
+            reason = "the disk is full" if _is_full(path) else e
+            fact = f"writing {path} failed, nothing of it was acknowledged: {reason}"
             error = StoreError("STORE-05", fact, "free disk space or replace the disk, then restart the node")
         else:
             error = StoreError("STORE-07", f"a record contradicts {path}: {e!r}", "keep the store and report this bug")
@@ -133,3 +136,12 @@ class Writer:
         if self._mark is not None and not lost:  # a lost store must not overtake its mark unnoticed (S7)
             self._mark.write(generation)
         return done
+
+
+def _is_full(path: Path) -> bool:
+    """Say whether the disk has no room: LMDB reports the write that was cut short by that as an I/O error."""
+    try:
+        room = os.statvfs(path)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < FULL_BYTES

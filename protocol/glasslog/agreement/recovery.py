@@ -1,4 +1,4 @@
-"""A member that lost state may have signed what it no longer knows (specs/agreement.md, A10).
+"""A member that lost state (T5) may have signed what it no longer knows (specs/agreement.md, A10).
 
 To have signed in view v it held a certificate for v-1, so at least n-2f other honest validators signed in v-1,
 and each of them stored a certificate for v-2 first. Replies of n-f others reach one of those: W >= v-2. Once a

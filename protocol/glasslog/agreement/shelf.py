@@ -1,4 +1,4 @@
-"""The blocks a replica holds that are not final yet, and who else holds them (specs/agreement.md, A9).
+"""The blocks a replica holds that are not final yet, and who else holds them (specs/agreement.md, A9; T3).
 
 The shelf answers three questions: which chain of blocks leads from an author's tip to a reference, how far
 may a leader move an author, and what is missing. It holds no bodies.
