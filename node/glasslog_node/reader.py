@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from glasslog.bundle import make_bundle
-
 from glasslog.errors import ProtocolError
 from glasslog.tiles import TILE_WIDTH, TilePath, tile_width
 from glasslog_node.errors import RequestError

@@ -1,8 +1,9 @@
 """C2SP tlog-checkpoint without extension lines, and the three lines a validator puts under one.
 
 Per validator: its log signature (0x01, under the origin's name), its Ed25519 ``cosignature/v1`` (0x04) and its
-ML-DSA-44 ``subtree/v1`` (0x06), in this order (C2SP tlog-cosignature). The last is for
-the day a quantum forger breaks the others (specs/threat-model.md, T7). A cosignature is irrevocable and never a vote; when one may be made is the agreement's business. Times are seconds since 1970.
+ML-DSA-44 ``subtree/v1`` (0x06), in this order (C2SP tlog-cosignature). The last is for the day a quantum forger
+breaks the others (specs/threat-model.md, T7). A cosignature is irrevocable and never a vote; when one may be made is
+the agreement's business. Times are seconds since 1970.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Membership:
                 seen[key] = member.name
 
     def _check_jurisdictions(self) -> None:
-        """A11: no jurisdiction may hold more validators than the network tolerates as faulty, for it acts as one (T2)."""
+        """A11: no jurisdiction holds more validators than the network tolerates as faulty, for it acts as one (T2)."""
         count = Counter(member.jurisdiction for member in self.validators)
         jurisdiction, most = max(count.items(), key=lambda item: (item[1], item[0]))
         if most > self.faults:

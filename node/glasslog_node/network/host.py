@@ -1,4 +1,4 @@
-"""A node's libp2p host: listens, dials, shakes hands, negotiates streams. Members only, TCP, Noise, Yamux (wire.md, W1).
+"""A node's libp2p host: listens, dials, shakes hands, negotiates streams. Members only (wire.md, W1).
 
 The library's own host leaks an inbound slot per connection, shares its port with a second process (SO_REUSEPORT),
 retries, prunes and dials by rules of its own, and lets an exception in a stream handler end the process. This
