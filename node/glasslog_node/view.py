@@ -73,9 +73,12 @@ class RuntimeView:
             return "recovering"
         if self._lag() > LAGGING_HEIGHTS:
             return "catching-up"
-        if not replica.has_work():
-            return "idle"
-        return "waiting" if self._is_stalled() else "finalizing"
+        if replica.has_work():
+            return "waiting" if self._is_stalled() else "finalizing"
+        if self._runtime.author is not None and self._runtime.store.spool_depth().unfinal:
+            # An author's work is at first known to it alone.
+            return "waiting" if self._why_no_quorum() else "finalizing"
+        return "idle"
 
     def _is_stalled(self) -> bool:
         return trio.current_time() * 1000 - self._replica.progress_at > STALLED_MS

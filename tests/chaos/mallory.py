@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from chaos.rig import PATIENCE, Node, statement_of
 from glasslog.agreement.messages import (
     Announcement,
     BlockBody,
@@ -19,7 +20,6 @@ from glasslog.agreement.messages import (
     Message,
     Proposal,
     Published,
-    RecoveryReply,
     SignedProposal,
     Vote,
     encode_message,
@@ -34,8 +34,6 @@ from glasslog_node.network.frames import FRAME_BYTES_MAX
 from glasslog_node.network.libp2p import Libp2pTransport
 from glasslog_node.network.members import Endpoint, PeerAddress
 from glasslog_node.network.transport import Lane, PeerConnected
-
-from chaos.rig import PATIENCE, Node, statement_of
 
 
 class Mallory:
@@ -58,9 +56,7 @@ class Mallory:
         }
         self.victims = sorted(set(members) - {node.name})
         listen = Endpoint(*split_address(node.config.network.listen))
-        self.transport = Libp2pTransport(
-            node.name, self._network_seed, listen, members, genesis_hash=self.genesis_hash
-        )
+        self.transport = Libp2pTransport(node.name, self._network_seed, listen, members, genesis_hash=self.genesis_hash)
 
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[None]:
@@ -114,6 +110,7 @@ class Mallory:
         ref = Ref(honest, 1, b"\2" * 32)
         proposal = Proposal(1, view + 1, 1, view, b"\3" * 32, 1, (ref,), 9, b"\4" * 32)
         quorum = Certificate(1, view + 1, Kind.FINALIZE, proposal.digest, (0, 1, 2), (bytes(64),) * 3)
+        line = Cosignature(1 << 40, b"\5" * 32, 1, bytes(64), bytes(64), bytes(2420), 0)
         few = Certificate(1, view + 1, Kind.NULLIFY, b"", (0,), (bytes(64),))
         return {
             "no CBOR": (b"\xff\xfe\xfd", "CBOR-06"),
@@ -127,7 +124,7 @@ class Mallory:
             "an unsigned proposal": (SignedProposal(proposal, bytes(64)), "VOTE-02"),
             "a forged certificate": (quorum, "VOTE-02"),
             "a certificate of too few": (few, "CERT-01"),
-            "a forged cosignature": (Cosignature(1 << 40, b"\5" * 32, 1, bytes(64), bytes(64), bytes(2420), 0), "COSIGN-02"),
+            "a forged cosignature": (line, "COSIGN-02"),
             "a forged run": (FinalizedRun((proposal,), quorum), "VOTE-02"),
             "a run without its certificate": (FinalizedRun((), quorum), "RUN-02"),
             "a published note that is none": (Published(b"not a note\n"), "NOTE-02"),

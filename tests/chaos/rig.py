@@ -133,11 +133,11 @@ class Answer:
         return self.err.splitlines()
 
 
-async def glasslog(*arguments: object, stdin: bytes | None = None) -> Answer:
+async def glasslog(*arguments: object) -> Answer:
     """Run ``glasslog`` as a process."""
     command = [sys.executable, "-m", "glasslog_node", *map(str, arguments)]
     with trio.fail_after(PATIENCE):
-        done = await trio.run_process(command, stdin=stdin or b"", capture_stdout=True, capture_stderr=True, check=False)
+        done = await trio.run_process(command, stdin=b"", capture_stdout=True, capture_stderr=True, check=False)
     assert isinstance(done, subprocess.CompletedProcess)
     return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
 

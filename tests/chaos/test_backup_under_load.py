@@ -31,7 +31,6 @@ _PIECE = 1 << 16
 
 async def copy_torn(source: Path, target: Path) -> None:
     """What ``cp`` makes of a database that is being written: early pages of one moment, late ones of another."""
-    target.mkdir()
     with (source / "data.mdb").open("rb") as file, (target / "data.mdb").open("wb") as copy:
         while piece := file.read(_PIECE):
             copy.write(piece)
@@ -66,6 +65,7 @@ def test_backup_of_a_node_under_load_is_intact_and_torn_copies_are_not_believed(
                 assert again.err.startswith("STORE-10 ")
                 for copy in copies:
                     await wait_for_growth(fleet, [node], 2)
+                    copy.mkdir()
                     await copy_torn(node.config.data, copy)
             await settle(fleet)
         check_exactly_once(testnet, load)

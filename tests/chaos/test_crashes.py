@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from chaos.rig import (
     Load,
+    Node,
     check_exactly_once,
     found,
     glasslog,
@@ -51,6 +54,12 @@ def test_killed_validator_is_missed_by_nobody_and_catches_up_and_the_killed_lab_
     run(test)
 
 
+async def names_missing(node: Node, dead: Sequence[Node]) -> bool:
+    answer = await glasslog("status", "--config", node.config_path, "--why")
+    reason = answer.out.partition("QUORUM-01 ")[2].partition(". Next")[0]
+    return answer.status == 0 and all(f"{gone.name} ({gone.jurisdiction})" in reason for gone in dead)
+
+
 def test_with_two_validators_killed_finalization_stops_names_them_and_goes_on_when_they_are_back(
     tmp_path: Path,
 ) -> None:
@@ -63,15 +72,7 @@ def test_with_two_validators_killed_finalization_stops_names_them_and_goes_on_wh
                 dead, live = testnet.validators[:2], [*testnet.validators[2:], *testnet.labs]
                 await kill(fleet, *dead)
                 for node in live:
-
-                    async def named() -> bool:
-                        answer = await glasslog("status", "--config", node.config_path, "--why")  # noqa: B023 - used within its turn of the loop
-                        return answer.status == 0 and all(
-                            f"{gone.name} ({gone.jurisdiction})" in answer.out.split("QUORUM-01 ")[-1].split(". Next")[0]
-                            for gone in dead
-                        )
-
-                    await until(f"{node.name} names who is missing", named)
+                    await until(f"{node.name} names who is missing", partial(names_missing, node, dead))
                 answer = await glasslog("status", "--config", live[0].config_path, "--why")
                 report(answer.out.splitlines()[-1])
                 stopped = [await height_of(fleet, node) for node in live]

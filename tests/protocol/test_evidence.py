@@ -41,7 +41,7 @@ def code_of(evidence: Evidence) -> str | None:
     return None
 
 
-@pytest.mark.parametrize(("one", "other"), product(product(Kind, (ONE, TWO)), repeat=2))
+@pytest.mark.parametrize(("one", "other"), list(product(product(Kind, (ONE, TWO)), repeat=2)))
 def test_every_pair_of_votes_is_judged_as_the_rules_say(one: tuple[Kind, bytes], other: tuple[Kind, bytes]) -> None:
     """All of them: only two digests of one kind, and nullify with finalize, are faults."""
     votes = make_vote(*one), make_vote(*other)
@@ -102,11 +102,12 @@ def test_flipped_byte_never_convicts(position: int, flip: int) -> None:
 
 def test_malformed_evidence_is_refused_by_code() -> None:
     vote = encode_message(make_vote(Kind.NOTARIZE, ONE))
-    for fields, code in (
+    cases: list[tuple[list[codec.Value], str]] = [
         (["glasslog/evidence/v2", "double-notarize", 1, "v1", b"a", b"b"], "EVIDENCE-01"),
         (["glasslog/evidence/v1", "theft", 1, "v1", b"a", b"b"], "EVIDENCE-02"),
         (["glasslog/evidence/v1", "double-notarize", 1, "v1", vote, vote], "EVIDENCE-03"),
         (["glasslog/evidence/v1", "double-notarize", 1, "v1", b"b", b"a"], "EVIDENCE-03"),
-    ):
+    ]
+    for fields, code in cases:
         with pytest.raises(ProtocolError, match=code):
-            decode_evidence(codec.encode(list(fields)))
+            decode_evidence(codec.encode(fields))

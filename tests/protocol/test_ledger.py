@@ -69,9 +69,7 @@ def test_height_appends_authors_in_order_each_block_as_entries_then_header_then_
     assert (height.state.size, height.state.root) == (len(hashes), tree_root(hashes))
     assert [block.ref for block in height.blocks] == [block.ref for block in ann + bob]
     assert dict(height.tips) == {
-        chain[-1].header.author: Tip(len(chain), chain[-1].hash, chain[-1].next_entry)
-        for chain in (ann, bob)
-        if chain
+        chain[-1].header.author: Tip(len(chain), chain[-1].hash, chain[-1].next_entry) for chain in (ann, bob) if chain
     }
 
 

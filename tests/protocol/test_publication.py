@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glasslog.agreement.effects import CosignIntent, PublishedNote
+from glasslog.agreement.messages import RecoveryReply
 from glasslog.agreement.publication import AHEAD_MAX, Publication
 from glasslog.agreement.recovery import Recovery
-from glasslog.agreement.messages import RecoveryReply
 from glasslog.errors import SignatureError
 from simulation.suite import CheapNotes, make_network
 

@@ -49,9 +49,18 @@ def test_certificate_comes_with_the_fifth_distinct_first_vote_for_one_digest(vot
     ("certificate", "code"),
     [
         (make_certificate((0, 1, 2, 3)), "CERT-01"),
-        (Certificate(1, 3, Kind.NOTARIZE, TWO, (0, 1, 2, 3, 4), make_certificate((0, 1, 2, 3, 4)).signatures), "VOTE-02"),
-        (Certificate(1, 3, Kind.NOTARIZE, ONE, (0, 1, 2, 3, 7), make_certificate((0, 1, 2, 3, 4)).signatures), "VOTE-01"),
-        (Certificate(1, 4, Kind.NOTARIZE, ONE, (0, 1, 2, 3, 4), make_certificate((0, 1, 2, 3, 4)).signatures), "VOTE-02"),
+        (
+            Certificate(1, 3, Kind.NOTARIZE, TWO, (0, 1, 2, 3, 4), make_certificate((0, 1, 2, 3, 4)).signatures),
+            "VOTE-02",
+        ),
+        (
+            Certificate(1, 3, Kind.NOTARIZE, ONE, (0, 1, 2, 3, 7), make_certificate((0, 1, 2, 3, 4)).signatures),
+            "VOTE-01",
+        ),
+        (
+            Certificate(1, 4, Kind.NOTARIZE, ONE, (0, 1, 2, 3, 4), make_certificate((0, 1, 2, 3, 4)).signatures),
+            "VOTE-02",
+        ),
     ],
 )
 def test_bad_certificate_is_refused(certificate: Certificate, code: str) -> None:

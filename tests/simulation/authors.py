@@ -32,22 +32,22 @@ class Lab:
     def start(self) -> None:
         swarm, random = self._cluster.swarm, self._cluster.random
         for _ in range(swarm.blocks):
-            self._plan(random.randrange(50, swarm.heal_at))
+            self.plan(random.randrange(50, swarm.heal_at))
 
     def finish(self) -> None:
         """Healed: publish the tail."""
         for number in range(self._cluster.swarm.tail):
-            self._plan(200 + number * self._cluster.swarm.tail_gap)
+            self.plan(200 + number * self._cluster.swarm.tail_gap)
         self._resend()
 
     def seal_more(self) -> None:
         """Keep heights coming, for whoever waits for one more."""
         if self._more < MORE_MAX and not self._sealing:
             self._more += 1
-            self._plan(300)
+            self.plan(300)
             self._resend()
 
-    def _plan(self, delay: int) -> None:
+    def plan(self, delay: int) -> None:
         self._sealing += 1
         self._cluster.later(delay, self._seal)
 

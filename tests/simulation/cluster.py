@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import sha256
 from random import Random
@@ -57,7 +57,7 @@ class Cluster:
 
     def __init__(self, swarm: Swarm, make_replica: MakeReplica = Replica, transcript: Transcript | None = None) -> None:
         self.swarm = swarm
-        self.random = Random(swarm.seed * 64 + swarm.validators)  # noqa: S311 - a simulation is to be repeatable
+        self.random = Random(swarm.seed * 64 + swarm.validators)
         self.transcript = transcript
         authors = ("forker", "lab") if swarm.forker else ("lab",)
         self.network = make_network(swarm.validators, authors, ("watch",) if swarm.observer else ())
@@ -218,13 +218,8 @@ class Cluster:
             case Broadcast(audience, message):
                 names = self.network.validators if audience is Audience.VALIDATORS else self.nodes
                 self._emit(node, [name for name in names if name in node.peers], message, is_honest)
-            case ServeBlocks():
-                for body in node.disk.serve_blocks(effect.first_seq, effect.last_hash, self.blocks):
-                    self._emit(node, (effect.peer,), body, is_honest)
-            case ServeRun(peer, height):
-                run = node.disk.serve_run(height)
-                if run is not None:
-                    self._emit(node, (peer,), run, is_honest)
+            case ServeBlocks() | ServeRun():
+                self._serve(node, effect, is_honest)
             case Cosign():
                 assert node.index is not None
                 line = self.notes.cosign(node.index, effect.size, effect.root, effect.time)
@@ -233,6 +228,15 @@ class Cluster:
                 pass
         if is_honest:
             self.oracle.on_effect(node.name, effect)
+
+    def _serve(self, node: Node, effect: ServeBlocks | ServeRun, is_honest: bool) -> None:
+        if isinstance(effect, ServeRun):
+            run = node.disk.serve_run(effect.height)
+            bodies: Sequence[Message] = [run] if run is not None else []
+        else:
+            bodies = node.disk.serve_blocks(effect.first_seq, effect.last_hash, self.blocks)
+        for body in bodies:
+            self._emit(node, (effect.peer,), body, is_honest)
 
     def _deliver(self, node: Node, life: int, event: Event) -> None:
         if node.alive and node.life == life:
@@ -293,8 +297,7 @@ class Cluster:
     def _connect(self, one: Node, life: int, other: Node, other_life: int) -> None:
         if one.alive and other.alive and (one.life, other.life) == (life, other_life):
             self.step(one.name, PeerUp(other.name))
-            if other.alive and one.alive:
-                self.step(other.name, PeerUp(one.name))
+            self._deliver(other, other_life, PeerUp(one.name))
 
     def _crash(self, node: Node) -> None:
         if not node.alive:

@@ -42,7 +42,7 @@ from simulation.suite import Network
 from simulation.swarm import Swarm
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - what was found, not an error of ours
     """An invariant does not hold; the text begins with its rule or with LIVENESS."""
 
 

@@ -5,7 +5,7 @@ Each is a small subclass of, or a patch to, the production objects; nothing unde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from unittest.mock import patch
@@ -78,7 +78,7 @@ class ForgetsOwnVotes(Replica):
     """A8 weakened: own votes are read back and resent, but not counted (P2)."""
 
     def _restore(self, durable: Durable) -> None:
-        with patch.object(Tally, "add_vote", lambda tally, vote: (None, None)):
+        with patch.object(Tally, "add_vote", _count_nothing):
             super()._restore(durable)
 
 
@@ -124,6 +124,10 @@ class CosignsOnTimer(Replica):
             super().cosign(state, time)
 
 
+def _count_nothing(tally: Tally, vote: Vote) -> tuple[None, None]:
+    return None, None
+
+
 def _own_may_finalize(round_: Round) -> bool:
     return Kind.NOTARIZE in round_.certificates
 
@@ -148,7 +152,7 @@ class PlantedFault:
         return self.adapt(draw(self.validators, seed))
 
     @contextmanager
-    def planted(self) -> Iterator[None]:
+    def planted(self) -> Generator[None]:
         """Patch what a subclass does not reach."""
         patches = [patch.object(owner, name, value) for owner, name, value in self.patches]
         for one in patches:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from simulation.cluster import Cluster, MakeReplica, Replica
+from glasslog.agreement.replica import Replica
+from simulation.cluster import Cluster, MakeReplica
 from simulation.invariants import Violation
 from simulation.swarm import Swarm
 from simulation.transcript import Transcript

@@ -66,7 +66,9 @@ class Stage(Cluster):
         assert self.transcript is not None
         said = "status" if isinstance(message, Status) else self.transcript.say(message)
         return any(
-            sender in senders and receiver in receivers and ("*" in words or any(said.startswith(word) for word in words))
+            sender in senders
+            and receiver in receivers
+            and ("*" in words or any(said.startswith(word) for word in words))
             for senders, receivers, words in self._losses
         )
 
@@ -103,7 +105,7 @@ class Stage(Cluster):
     def _seal(self, author: str, count: str = "1") -> None:
         for _ in range(int(count)):
             lab = next(lab for lab in self.labs if lab.name == author)
-            lab._plan(0)
+            lab.plan(0)
             self._run("0")
 
     def _fork(self, author: str, first: str, second: str) -> None:

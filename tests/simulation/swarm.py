@@ -54,7 +54,7 @@ class Swarm:
 
 def draw(validators: int, seed: int, *, lost: bool = False) -> Swarm:
     """Draw a configuration with at most f faulty validators; one that lost its state counts among them (A10)."""
-    rng = Random(f"{validators} {seed} {lost}")  # noqa: S311 - a simulation is to be repeatable
+    rng = Random(f"{validators} {seed} {lost}")
     faulty = min((validators - 1) // 3 - lost, rng.choice((0, 1, 1, 2)))
     return Swarm(
         validators,

@@ -147,7 +147,7 @@ class Transcript:
                 refs = tuple(ref_of(decode_header_leaf(header)[0], header) for header in headers)
                 return f"announces {self.refs(refs)}"
 
-    def say_record(self, record: Record) -> str:  # noqa: C901, PLR0911 - one arm for each record
+    def say_record(self, record: Record) -> str:  # noqa: PLR0911 - one arm for each record
         match record:
             case HeldBlock(ref):
                 return f"block {self.ref(ref)}"
@@ -170,7 +170,7 @@ class Transcript:
             case StateRecovered(view):
                 return f"state recovered at view {view}"
 
-    def say_effect(self, effect: Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one arm for each effect
+    def say_effect(self, effect: Effect) -> str:  # noqa: PLR0911 - one arm for each effect
         match effect:
             case Persist(records):
                 return "persist " + "; ".join(map(self.say_record, records))

@@ -38,7 +38,7 @@ def describe_status(status: dict[str, Any]) -> list[str]:
         f"{status['name']} ({status['role']}, {status['jurisdiction']}) in {status['network']}: {status['state']}",
         (
             f"height {status['height']}, {status['size']} leaves, {status['published']} published, "
-            f"epoch {status['epoch']}, view {status['view']}, {status['spooled']} entries waiting"
+            f"epoch {status['epoch']}, view {status['view']}, entries waiting: {status['spooled']}"
         ),
         f"root {status['root']}",
         f"{connected} of {len(peers)} peers connected",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Mapping
+from itertools import compress
 from pathlib import Path
 from typing import Annotated, Any
 
 import trio
 import typer
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -20,6 +23,8 @@ from glasslog_node.fleet import LOG_FILE, Fleet, open_fleet
 from glasslog_node.testnet import load_testnet
 
 REFRESH_SECONDS = 0.5
+WIDE_COLUMNS = 90
+_LEFT_OUT = {"role", "view"}  # on a terminal narrower than that
 _COLUMNS = ("node", "role", "in", "state", "height", "leaves", "published", "view", "peers", "waiting")
 
 
@@ -64,7 +69,7 @@ async def _watch(fleet: Fleet) -> None:
             rows = [_row(node.name, node.role.name.lower(), node.jurisdiction, statuses, fleet.ended())
                     for node in fleet.testnet.nodes]  # fmt: skip
             if live is not None:
-                live.update(_table(rows), refresh=True)
+                live.update(_table(rows, console.width), refresh=True)
             elif (line := _line(rows)) != shown:
                 print_line(line)
                 shown = line
@@ -84,7 +89,17 @@ def _tell_end(fleet: Fleet, name: str, status: int) -> None:
     how = f"signal {-status}" if status < 0 else f"status {status}"
     print_line(f"{name} ended with {how}; it is not restarted. Its last words ({node.folder / LOG_FILE}):")
     for line in fleet.last_words(node):
-        print_line(f"  {line}")
+        print_line(f"  {_as_text(line)}")
+
+
+def _as_text(line: str) -> str:
+    """Return a line of a node's log as people read it: what happened, then the details."""
+    try:
+        value: dict[str, Any] = json.loads(line)
+        event = f"{str(value.pop('time'))[:19]} {value.pop('event')}"
+    except (ValueError, KeyError, AttributeError):
+        return line
+    return " ".join((event, *(f"{key}={item}" for key, item in value.items() if key != "level")))
 
 
 def _row(
@@ -99,10 +114,14 @@ def _row(
     return (name, role, jurisdiction, str(status["state"]), *figures, connected, str(status["spooled"]))
 
 
-def _table(rows: list[tuple[str, ...]]) -> Table:
-    table = Table(*_COLUMNS)
+def _table(rows: list[tuple[str, ...]], width: int) -> Table:
+    """Return the rows as a table; a narrow terminal gets fewer columns rather than names cut short."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = [name not in _LEFT_OUT or width >= WIDE_COLUMNS for name in _COLUMNS]
+    for name in compress(_COLUMNS, shown):
+        table.add_column(name, no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*compress(row, shown))
     return table
 
 

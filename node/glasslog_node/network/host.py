@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -243,7 +244,7 @@ class MemberHost:
             with trio.fail_after(self._timing.dial):
                 stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
         except (OSError, trio.TooSlowError) as error:
-            raise RefusedError(f"cannot reach {endpoint}: {_text(error)}") from error
+            raise RefusedError(f"cannot reach {endpoint}: {_why_unreachable(error)}") from error
         async with stream:
             try:
                 self._prepare(stream)
@@ -357,6 +358,15 @@ class MemberHost:
 def _remote_address(stream: trio.SocketStream) -> str:
     name = stream.socket.getpeername()
     return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "unknown"
+
+
+def _why_unreachable(error: OSError | trio.TooSlowError) -> str:
+    """Return the system's reason; trio's own text only repeats where to."""
+    cause: BaseException | None = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cast("BaseException", cause.exceptions[0])
+    number = cause.errno if isinstance(cause, OSError) else None
+    return _text(error) if number is None else os.strerror(number).lower()
 
 
 def _text(error: BaseException) -> str:

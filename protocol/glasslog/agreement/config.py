@@ -51,6 +51,10 @@ class Timing:
         """The first timer of a view: the fetch budget and three delays (A6)."""
         return self.fetch + 3 * self.delay
 
+    def timeout_at(self, depth: int) -> int:
+        """A6: the timer after *depth* unfinalized views: it grows with them, never past its cap; no doubling timers."""
+        return min(self.timeout_max, int(self.timeout * self.timeout_growth ** min(depth, 40)))
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaConfig:

@@ -43,7 +43,7 @@ from glasslog.agreement.messages import (
     Status,
     Vote,
 )
-from glasslog.block import Ref, ref_of, verify_block, verify_header
+from glasslog.block import Block, Ref, ref_of, verify_block, verify_header
 from glasslog.errors import AdmissionError
 from glasslog.ledger import Admitted
 from glasslog.limits import HAVES_MAX, REQUEST_BLOCKS_MAX
@@ -184,6 +184,17 @@ class Inbox:
                 if signed.proposal.digest in certified:
                     r.send(peer, signed)
 
+    def verified(self, header: bytes, entries: bytes) -> Block:
+        """Return an admitted author's block, or raise ``ProtocolError``."""
+        r = self._r
+        return verify_block(
+            header,
+            entries,
+            genesis_hash=r.membership.genesis_hash,
+            author_key=r.membership.author_key,
+            verify=r.config.verify,
+        )
+
     # --- blocks -------------------------------------------------------------------------------------
 
     def _block(self, body: BlockBody) -> None:
@@ -201,13 +212,7 @@ class Inbox:
         r.wants.fetcher.arrived(ref.author, r.now.mono)
         if not r.shelf.may_hold(ref, tip, named=r.wants.fetcher.is_named(ref.author)):
             return
-        block = verify_block(
-            body.header,
-            body.entries,
-            genesis_hash=r.membership.genesis_hash,
-            author_key=r.membership.author_key,
-            verify=r.config.verify,
-        )
+        block = self.verified(body.header, body.entries)
         member = r.membership.author(ref.author)
         if block.header.count > member.quota_entries or block.body_bytes > member.quota_bytes:
             raise AdmissionError("BLOCK-08", f"block {ref.seq} of {ref.author} is over its quota a height")

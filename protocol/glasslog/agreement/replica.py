@@ -62,7 +62,7 @@ from glasslog.agreement.shelf import Shelf, Support
 from glasslog.agreement.tally import Tally
 from glasslog.agreement.view import Round
 from glasslog.agreement.wants import Wants
-from glasslog.block import Block, Ref, verify_block
+from glasslog.block import Block, Ref
 from glasslog.errors import AdmissionError, ProtocolError
 from glasslog.ledger import Admitted, HeightPlan, LedgerState, Place, extend
 from glasslog.limits import CLOCK_SKEW_MS_MAX
@@ -115,7 +115,7 @@ class Replica:
     def _restore(self, durable: Durable) -> None:
         """Rebuild what is volatile from what is durable; own votes go back into the own pool (A8, P2)."""
         for held in durable.blocks.values():
-            self.hold(self._verified(held.header, held.entries))
+            self.hold(self.inbox.verified(held.header, held.entries))
         for digest, signed in durable.proposals.items():
             self.signatures[digest] = signed.signature
             self.branches.add(digest, signed.proposal)
@@ -198,15 +198,6 @@ class Replica:
         if self.halted is None:
             self.halted = Halt(code, fact)
             self.emit(self.halted)
-
-    def _verified(self, header: bytes, entries: bytes) -> Block:
-        return verify_block(
-            header,
-            entries,
-            genesis_hash=self.membership.genesis_hash,
-            author_key=self.membership.author_key,
-            verify=self.config.verify,
-        )
 
     def hold(self, block: Block) -> None:
         """Put a durable block on the shelf."""
@@ -470,11 +461,8 @@ class Replica:
         """A12: blocks that f+1 hold, an unfinalized notarization, or f+1 nullify votes in this view."""
         if self.shelf.has_work(self.branches.state.frontier):
             return True
-        for round_ in self.tally.rounds.values():
-            # An own notarize vote in a view that was nullified asks for nothing any more.
-            is_open = Kind.NOTARIZE in round_.own and Kind.NULLIFY not in round_.certificates
-            if is_open or Kind.NOTARIZE in round_.certificates:
-                return True
+        if any(round_.is_unfinished for round_ in self.tally.rounds.values()):
+            return True
         nullify = self.tally.round(self.view).votes[Kind.NULLIFY]
         return len(nullify) > self.membership.faults
 
@@ -488,7 +476,7 @@ class Replica:
             return False
         now = self.now.mono
         if self._timer is None:
-            self._timer = now + self._timeout()
+            self._timer = now + self.config.timing.timeout_at(self.view - self.branches.floor.view - 1)
         leader = self.membership.leader(self.view)
         given_up = round_.expired or leader in round_.votes[Kind.NULLIFY] or not self._is_active(leader)
         if now < self._timer and not given_up:
@@ -496,12 +484,6 @@ class Replica:
             return False
         self._cast(self._sign(Kind.NULLIFY, self.view, NO_DIGEST))
         return True
-
-    def _timeout(self) -> int:
-        """A6: grows with the unfinalized views and never past its cap; no doubling timers."""
-        timing = self.config.timing
-        depth = min(self.view - self.branches.floor.view - 1, 40)
-        return min(timing.timeout_max, int(timing.timeout * timing.timeout_growth**depth))
 
     def _is_active(self, index: int) -> bool:
         """Whether a validator was heard lately. One that was never heard gets its first timer."""
@@ -608,11 +590,5 @@ class Replica:
 
     def unfinished(self) -> list[Message]:
         """Return the latest finalize certificate and every proposal, certificate and own vote above the floor."""
-        messages: list[Message] = [] if self.finalize_certificate is None else [self.finalize_certificate]
-        for _, round_ in sorted(self.tally.rounds.items()):
-            certified = {certificate.digest for certificate in round_.certificates.values()}
-            certified |= {vote.digest for vote in round_.own.values()}
-            messages += [signed for signed in round_.proposals if signed.proposal.digest in certified]
-            messages += list(round_.certificates.values())
-            messages += [vote for _, vote in sorted(round_.own.items())]
-        return messages
+        latest: list[Message] = [] if self.finalize_certificate is None else [self.finalize_certificate]
+        return latest + [message for _, round_ in sorted(self.tally.rounds.items()) for message in round_.to_resend()]

@@ -61,6 +61,19 @@ class Round:
         return self.certificates.get(Kind.FINALIZE) or self.certificates.get(Kind.NOTARIZE)
 
     @property
+    def is_unfinished(self) -> bool:
+        """A12: notarized and not final, or voted for by oneself; a nullified view's own vote asks for nothing more."""
+        is_open = Kind.NOTARIZE in self.own and Kind.NULLIFY not in self.certificates
+        return is_open or Kind.NOTARIZE in self.certificates
+
+    def to_resend(self) -> list[SignedProposal | Certificate | Vote]:
+        """Return the proposals certified or voted for, the certificates and the own votes of this view (A7)."""
+        wanted = {certificate.digest for certificate in self.certificates.values()}
+        wanted |= {vote.digest for vote in self.own.values()}
+        proposals = [signed for signed in self.proposals if signed.proposal.digest in wanted]
+        return [*proposals, *self.certificates.values(), *(vote for _, vote in sorted(self.own.items()))]
+
+    @property
     def is_left(self) -> bool:
         """Whether any certificate lets replicas leave this view (A6)."""
         return bool(self.certificates)
