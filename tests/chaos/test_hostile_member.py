@@ -42,24 +42,23 @@ AHEAD = 60  # views: votes for those at or below the floor are answered, not jud
 
 
 async def hear_lies(fleet: Fleet, mallory: Mallory, honest: str) -> None:
-    """Every lie is refused by every node, and counted against the liar under its code."""
+    """Every lie is refused by every node, and counted against the liar under its code; nobody else is blamed."""
     nodes = [node for node in fleet.testnet.nodes if node is not mallory.node]
-    for what in mallory.lies(1, honest):
-        status = await fleet.status(nodes[0])
-        assert status is not None
-        lie, code = mallory.lies(int(status["view"]) + AHEAD, honest)[what]
-        before = {node.name: await peer_faults(node) for node in nodes}
+    status = await fleet.status(nodes[0])
+    assert status is not None
+    lies = mallory.lies(int(status["view"]) + AHEAD, honest)
+    expected = Counter((mallory.name, code) for _, code in lies.values())
+    for lie, _ in lies.values():
         mallory.say(lie)
-
-        new: list[Counter[tuple[str, str]]] = []
+    for node in nodes:
+        faults: Counter[tuple[str, str]] = Counter()
 
         async def counted() -> bool:
-            new[:] = [await peer_faults(node) - before[node.name] for node in nodes]  # noqa: B023 - used within its turn of the loop
-            return all(new)  # noqa: B023 - used within its turn of the loop
+            faults.update(await peer_faults(node) - faults)  # noqa: B023 - used within its turn of the loop
+            return faults.total() >= expected.total()  # noqa: B023 - used within its turn of the loop
 
-        await until(f"{what} is counted", counted, seconds=20)
-        assert all({peer for peer, _ in faults} == {mallory.name} for faults in new), f"{what}: {new}"
-        assert all({found for _, found in faults} == {code} for faults in new), f"{what}: {new}"
+        await until(f"{node.name} counts {len(lies)} lies", counted)
+        assert faults == expected
 
 
 def replayed_blocks(fleet: Fleet) -> list[bytes]:
@@ -123,8 +122,8 @@ def test_lying_babbling_flooding_member_harms_nobody_and_is_named(tmp_path: Path
                         assert await is_ready(node), "one liar makes every node look as if it lagged"
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(flood, mallory, honest.name)
-                        seconds = await wait_for_growth(fleet, nodes, 5)
-                        report(f"5 heights in {seconds:.1f} s under a flood of requests")
+                        seconds = await wait_for_growth(fleet, nodes, 3)
+                        report(f"3 heights in {seconds:.1f} s under a flood of requests")
                         nursery.cancel_scope.cancel()
                     after = {node.name: await peer_faults(node) for node in nodes}
                     assert after == before, "replays and requests are no faults"

@@ -13,6 +13,7 @@ from glasslog.agreement.effects import (
     Effect,
     Event,
     FinalHeight,
+    Halt,
     Misbehaved,
     Now,
     OwnVote,
@@ -237,6 +238,16 @@ def test_certified_proposal_that_was_never_seen_is_asked_for() -> None:
     digest = bench.proposal(1, ONE).proposal.digest
     effects = bench.hear("v2", certify(1, Kind.NOTARIZE, digest)) + bench.wait(TIMING.fetch_retry)
     assert CertificateRequest(1, (1,)) in sent(effects)
+
+
+def test_leader_on_a_parent_that_only_a_corrupt_quorum_can_have_notarized_halts() -> None:
+    """Found by the state machine: the error used to leave ``step``. More than f faulty validators made this."""
+    bench = Bench("v2")
+    bad = bench.proposal(1, ONE, time=WALL).proposal
+    bad = Proposal(1, 1, 1, 0, GENESIS_HASH, bad.time, bad.advance, bad.size, b"\7" * 32)
+    signed = SignedProposal(bad, vote(1, 1, Kind.NOTARIZE, bad.digest).signature)
+    effects = bench.hear("v1", body(ONE), signed, certify(1, Kind.NOTARIZE, bad.digest, (0, 1, 3)))
+    assert [effect.code for effect in effects if isinstance(effect, Halt)] == ["AGREE-03"]
 
 
 # --- votes --------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from glasslog.block import Block
 from simulation.authors import Forker, Lab
 from simulation.byzantine import Byzantine, make_byzantine
 from simulation.invariants import Oracle, Violation
-from simulation.node import Disk, Node
+from simulation.node import Disk, Node, fresh_disk
 from simulation.suite import CheapNotes, make_network
 from simulation.swarm import Swarm
 from simulation.transcript import Transcript
@@ -85,10 +85,9 @@ class Cluster:
         self.is_done = False
 
     def _make_node(self, name: str, make_replica: MakeReplica) -> Node:
-        genesis = self.network.genesis
         skew = self.random.randint(-self.swarm.clock_skew, self.swarm.clock_skew)
         return Node(
-            name, self.network, self.notes, self.swarm.timing, Disk(Durable.fresh(genesis)), make_replica, skew
+            name, self.network, self.notes, self.swarm.timing, fresh_disk(self.network), make_replica, skew
         )  # fmt: skip
 
     # --- time -------------------------------------------------------------------------------------
@@ -351,7 +350,7 @@ class Cluster:
         node.crash()
         self.faults["lost state"] += 1
         old = self._snapshot if self.swarm.lost == "rolled-back" else None
-        node.disk = old or Disk(Durable.fresh(self.network.genesis))
+        node.disk = old or fresh_disk(self.network)
         node.disk.durable.lost = True
         witness = self.oracle.witnesses["v0"]
         witness.lose()

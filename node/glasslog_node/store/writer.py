@@ -94,7 +94,8 @@ class Writer:
         error: StoreError | None = None
         done: list[tuple[Future[Any], Any]] = []
         if self._failure is not None:
-            error = StoreError("STORE-06", f"refused after: {self._failure}", "mend that, then restart the node")
+            earlier = self._failure
+            error = StoreError("STORE-06", f"refused after {earlier.code} {earlier.fact}", earlier.next_step)
         else:
             try:
                 done = self._write(jobs)

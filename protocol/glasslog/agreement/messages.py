@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from typing import TypeAlias
@@ -81,7 +82,12 @@ class Proposal:
     @property
     def digest(self) -> bytes:
         """SHA-256 over the domain and the canonical proposal (specs/agreement.md, A17)."""
-        return sha256(PROPOSAL_DOMAIN + self.encode()).digest()
+        return _digest_of(self)
+
+
+@lru_cache(1024)  # asked for at every step, encoded once
+def _digest_of(proposal: Proposal) -> bytes:
+    return sha256(PROPOSAL_DOMAIN + proposal.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -413,7 +413,11 @@ class Replica:
             return False
         floor = self.branches.floor
         view, digest = (floor.view, floor.digest) if isinstance(chosen, int) else (chosen.view, chosen.digest)
-        parent = self.branches.parent(view, digest)
+        try:
+            parent = self.branches.parent(view, digest)
+        except AdmissionError as error:
+            self.halt("AGREE-03", f"what a quorum notarized in view {view} is not admissible: {error}")
+            return False
         if parent is None:
             return False
         timing, now = self.config.timing, self.now.mono
