@@ -176,4 +176,5 @@ def open_client(config: NodeConfig, *, timeout: float = ASK_SECONDS) -> httpx.As
     if bind.startswith(UNIX_PREFIX):
         transport = httpx.AsyncHTTPTransport(uds=bind[len(UNIX_PREFIX) :])
         return httpx.AsyncClient(base_url="http://node", transport=transport, timeout=timeout)
-    return httpx.AsyncClient(base_url=f"http://{bind}", timeout=timeout, trust_env=False)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)  # every long poll holds one
+    return httpx.AsyncClient(base_url=f"http://{bind}", timeout=timeout, limits=limits, trust_env=False)

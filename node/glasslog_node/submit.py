@@ -119,7 +119,9 @@ class Author:
         self._shapes = shapes
         self._lost = lost
         self._published = 0
-        self._changed = trio.Event()
+        self._changed = trio.Event()  # something for the press to do
+        # Clients wait for one stage each: a hundred of them are not to be looked at for every submission.
+        self._progressed = {stage: trio.Event() for stage in Stage}
         self._open: dict[int, float] = {}  # own block number -> when it was last offered
         self._surveyed = False
         self._sealed_at = float("-inf")
@@ -180,17 +182,20 @@ class Author:
     async def wait(self, submission: str, stage: Stage) -> SubmissionState | None:
         """Return once the submission has reached the stage (``seams.Desk``)."""
         while True:
-            changed = self._changed
+            progressed = self._progressed[stage]
             state = self.state(submission)
             if state is None or state.stage >= stage:
                 return state
-            await changed.wait()
+            await progressed.wait()
 
     # --- what the runtime tells --------------------------------------------------------------------
 
     def on_progress(self, published: int) -> None:
         """Heights became final, or a checkpoint of this size was published: both durable here by now."""
-        self._published = max(self._published, published)
+        self._tell(Stage.FINAL)
+        if published > self._published:
+            self._published = published
+            self._tell(Stage.PUBLISHED)
         self._wake()
 
     async def take_up(self, tip: Tip) -> None:
@@ -262,6 +267,7 @@ class Author:
         self._metrics.blocks.inc()
         self._open[block.ref.seq] = trio.current_time()
         self._offer(HeldBlock(block.ref, block.leaf, block.entries))
+        self._tell(Stage.SEALED)
         self._wake()
 
     def _build(self, items: Sequence[bytes], state: SealState) -> Block:
@@ -330,6 +336,11 @@ class Author:
             width = min(count, location.leaves - 1 - location.position)
             yield Run(number, index, width)
             number, count = number + width, count - width
+
+    def _tell(self, stage: Stage) -> None:
+        """Wake the clients that wait for this stage."""
+        self._progressed[stage].set()
+        self._progressed[stage] = trio.Event()
 
     def _wake(self) -> None:
         self._changed.set()

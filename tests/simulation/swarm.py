@@ -77,5 +77,5 @@ def draw(validators: int, seed: int, *, lost: bool = False) -> Swarm:
         observer=rng.random() < 0.3,
         lost=rng.choice(("wiped", "rolled-back")) if lost else None,
         clock_skew=rng.choice((0, 100, 4_000)),
-        clock_jump=rng.random() < 0.05,
+        clock_jump=rng.random() < 0.1,
     )

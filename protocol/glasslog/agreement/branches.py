@@ -9,6 +9,7 @@ from glasslog.agreement.messages import Proposal
 from glasslog.agreement.shelf import Shelf
 from glasslog.errors import AdmissionError
 from glasslog.ledger import HeightPlan, LedgerState, Place, extend
+from glasslog.limits import CLOCK_SKEW_MS_MAX
 from glasslog.membership import Membership
 
 
@@ -53,6 +54,18 @@ class Branches:
             raise AdmissionError("PROPOSAL-01", f"the parent is of view {proposal.view}, not {view}")
         plan = self.evaluate(digest)
         return None if plan is None else Parent(view, proposal.height, proposal.time, digest, plan.state)
+
+    def is_ahead(self, proposal: Proposal, wall: int) -> bool:
+        """Say whether a proposal's time is more than 10 s ahead of *wall*, and not the least step its parent allows.
+
+        The step of 1 ms is always right (A2): else, once f+1 wrong clocks have let a time of the future through, no
+        child of that height could be notarized until that time has come.
+        """
+        digest = proposal.parent_digest
+        parent = self.proposals.get(digest)
+        before = self.floor.time if digest == self.floor.digest else parent.time if parent is not None else None
+        least = None if before is None else before + 1
+        return proposal.time > wall + CLOCK_SKEW_MS_MAX and proposal.time != least
 
     def evaluate(self, digest: bytes) -> HeightPlan | None:
         """Return what the proposal appends, or None while an ancestor or a block is missing.

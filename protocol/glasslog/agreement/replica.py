@@ -65,7 +65,6 @@ from glasslog.agreement.wants import Wants
 from glasslog.block import Block, Ref
 from glasslog.errors import AdmissionError, ProtocolError
 from glasslog.ledger import Admitted, HeightPlan, LedgerState, Place, extend
-from glasslog.limits import CLOCK_SKEW_MS_MAX
 from glasslog.membership import read_genesis
 
 
@@ -367,7 +366,7 @@ class Replica:
         """
         if not self._is_justified(proposal):
             return None
-        if proposal.time > self.now.wall + CLOCK_SKEW_MS_MAX:
+        if self.branches.is_ahead(proposal, self.now.wall):
             return None  # a wrong clock, theirs or ours, costs a view, never more
         return self.branches.evaluate(digest)
 
