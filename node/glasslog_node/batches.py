@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from glasslog.codec import encode_head, read_item
+from glasslog.cose import parse_signed_statement
 from glasslog.errors import DecodeError, ProtocolError
 from glasslog.statement import encode_statement, from_json
 from glasslog_node.errors import RequestError
@@ -108,6 +109,19 @@ def read_ndjson_batch(body: bytes) -> Batch:
         StatementRefusedError: one of them is not a statement that CBOR can carry.
     """
     return _converted([line for line in _text(body).split("\n") if line.strip(_SPACE)], body)
+
+
+def read_cose_batch(body: bytes) -> Batch:
+    """Take a third party's signed statement, byte for byte: one a body (RFC 9943; specs/log.md, L2).
+
+    Raises:
+        StatementRefusedError: CBOR-nn or COSE-nn, it is none that the log takes.
+    """
+    try:
+        parse_signed_statement(body)
+    except DecodeError as error:
+        raise StatementRefusedError(0, error, status=400) from error
+    return batch_of([body])
 
 
 def cut_items(body: bytes) -> list[bytes]:

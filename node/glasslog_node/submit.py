@@ -21,7 +21,7 @@ import trio
 from glasslog.agreement.effects import HeldBlock
 from glasslog.block import Block, build_block
 from glasslog.codec import encode_head
-from glasslog.entry import LeafKind, entry_prefix
+from glasslog.entry import TAGGED_18, LeafKind, entry_prefix
 from glasslog.errors import ProtocolError
 from glasslog.ledger import Tip
 from glasslog.limits import (
@@ -288,9 +288,11 @@ class Author:
         """Return the entries of these statements, numbered from ``first``: the hot loop of an author."""
         head = self._head
         if first < 1 << 16 or (first + len(items)) >> 32:
-            return [head + encode_head(0, number) + item for number, item in enumerate(items, first)]
-        head += b"\x1a"  # 65,536 to 2^32 - 1: four bytes each (RFC 8949 section 3)
-        return [head + number.to_bytes(4, "big") + item for number, item in enumerate(items, first)]
+            entries = [head + encode_head(0, number) + item for number, item in enumerate(items, first)]
+        else:
+            head += b"\x1a"  # 65,536 to 2^32 - 1: four bytes each (RFC 8949 section 3)
+            entries = [head + number.to_bytes(4, "big") + item for number, item in enumerate(items, first)]
+        return _bare_where_signed(items, entries)
 
     def _validated(self, batch: Batch) -> Sequence[bytes]:
         """Return the batch's statements once every one has passed what the validators will check."""
@@ -303,7 +305,8 @@ class Author:
         # The number an entry will have is not known before it is sealed, and no rule depends on it: each passes
         # with any, here with those whose prefixes are at hand.
         for start in range(0, len(statements), BLOCK_ENTRIES_MAX):
-            entries = list(map(add, self._prefixes, statements[start : start + BLOCK_ENTRIES_MAX]))
+            part = statements[start : start + BLOCK_ENTRIES_MAX]
+            entries = _bare_where_signed(part, list(map(add, self._prefixes, part)))
             self._shapes.check_entries(entries, self._signer.name, 0)
         longest = max(map(len, statements))
         if longest + self._prefix_bytes > self._bytes_max:
@@ -354,3 +357,10 @@ def _refusal(error: StoreError) -> RequestError:
     if full or any(sign in f"{error} {cause}" for sign in ("the disk is full", "No space left", "MDB_MAP_FULL")):
         return RequestError("SUBMIT-03", "the disk is full; nothing was taken", error.next_step, status=507)
     return RequestError("SUBMIT-04", "the store takes no more writes", error.next_step, status=503)
+
+
+def _bare_where_signed(items: Sequence[bytes], entries: list[bytes]) -> list[bytes]:
+    """Return the entries; a third party's signed statement takes its number without stating it (specs/log.md, L6)."""
+    if TAGGED_18 not in {item[0] for item in items}:
+        return entries
+    return [item if item[0] == TAGGED_18 else entry for item, entry in zip(items, entries, strict=True)]

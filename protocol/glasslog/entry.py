@@ -24,7 +24,7 @@ QUOTA_MAX = (1 << 32) - 1
 
 _JURISDICTION = re.compile(r"[A-Z]{2,8}")
 _ORIGIN = re.compile(r"[!-*,-~]{1,255}")  # a C2SP key name, kept to printable ASCII: no space, no "+"
-_TAGGED_18 = 0xC0 | cose.TAG
+TAGGED_18 = 0xC0 | cose.TAG
 
 
 class LeafKind(IntEnum):
@@ -201,7 +201,7 @@ def leaf_kind(data: bytes) -> LeafKind:
     Raises:
         DecodeError: ENTRY-01, not a leaf of any kind.
     """
-    if data[:1] == bytes((_TAGGED_18,)):
+    if data[:1] == bytes((TAGGED_18,)):
         return LeafKind.SIGNED
     if len(data) >= 2 and data[0] >> 5 == 4 and data[1] <= LeafKind.MEMBERSHIP:
         return LeafKind(data[1])

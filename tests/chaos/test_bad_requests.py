@@ -58,6 +58,9 @@ BAD: list[tuple[str, bytes, str]] = [
     ("duplicate.cbor", b"\xa2\x61a\x01\x61a\x01", "CBOR-"),
     ("signed.cbor", SIGNED, "CBOR-11"),
     ("torn-signed.cbor", SIGNED[:-3], "CBOR-11"),
+    ("torn.cose", SIGNED[:-3], "CBOR-02"),
+    ("statement.cose", statement_of(bytes(32)), "COSE-02"),
+    ("open.cose", SIGNED.replace(b"\xa0", b"\xa1\x01\x01", 1), "COSE-03"),
 ]
 
 

@@ -15,8 +15,10 @@ import trio.testing
 from glasslog.agreement.effects import Audience, Broadcast, Finalized, Halt, Persist, Record, Send, StateRecovered
 from glasslog.agreement.messages import Have, Kind, RunRequest, Vote, decode_message, encode_message
 from glasslog.block import Ref
+from glasslog.bundle import make_bundle, read_policy, verify_bundle
+from glasslog.cose import sign1
 from glasslog_node import testnet as testnets
-from glasslog_node.batches import read_json_batch
+from glasslog_node.batches import read_cose_batch, read_json_batch
 from glasslog_node.errors import StoreError
 from glasslog_node.network.memory import MemoryHub
 from glasslog_node.network.transport import Lane
@@ -160,6 +162,9 @@ async def test_garbage_is_counted_against_its_sender_and_survived(testnet: testn
     vote = Vote(1, 1, Kind.FINALIZE, b"\x01" * 32, 0, bytes(64))
     async with trio.open_nursery() as nursery, running(testnet, names, hub) as nodes:
         await nursery.start(rogue.run)
+        with trio.fail_after(PATIENCE):
+            while not set(names) <= {name for name, peer in rogue.peers().items() if peer.connected}:
+                await trio.sleep(0.01)
         for data in (b"\xff", b"\x81\x18\x63", encode_message(vote), encode_message(RunRequest(1 << 60))):
             rogue.send(names, data)
         rogue.send(names, encode_message(Have((Ref("nobody.example", 1, bytes(32)),))))
@@ -274,3 +279,22 @@ async def test_room_is_refused_while_the_disk_does_not_keep_up() -> None:
         with trio.fail_after(PATIENCE):
             await outbox.room()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_third_party_s_signed_statement_is_logged_byte_for_byte_and_proved(testnet: testnets.Testnet) -> None:
+    signed = sign1(b"what a third party says", bytes(64))
+    async with running(testnet, [node.name for node in testnet.nodes], MemoryHub()) as nodes:
+        lab = nodes[testnet.labs[0].name]
+        assert lab.author is not None
+        await publish(lab, 1)
+        receipt = await lab.author.submit(read_cose_batch(signed), key=None)
+        await publish(lab, 2)
+        with trio.fail_after(PATIENCE):
+            state = await lab.author.wait(receipt.submission, Stage.PUBLISHED)
+        assert state is not None
+        index = state.index(0)
+        assert index is not None
+        assert lab.store.entry(index) == signed
+        policy = read_policy(testnet.policy_path.read_bytes())
+        verified = verify_bundle(make_bundle(lab.store, index), policy)
+        assert verified.number == 1

@@ -80,7 +80,7 @@ class Cluster:
         self._count = 0
         self._cut: frozenset[str] = frozenset()
         self._snapshot: Disk | None = None
-        self._healed_at_view = 0
+        self._healed_at_view = self._healed_at_height = 0
         self._unpublished: deque[tuple[int, int]] = deque()  # (when it was final, size), oldest first
         self.is_done = False
 
@@ -372,6 +372,7 @@ class Cluster:
             self._boot(node.name)
         voting = [self.nodes[name] for name in self.network.validators if name in self.honest]
         self._healed_at_view = max(node.replica.view for node in voting)
+        self._healed_at_height = len(self.oracle.chain)
         for lab in self.labs:
             lab.finish()
         self.later(JUDGE_EVERY, self._judge)
@@ -385,6 +386,8 @@ class Cluster:
             return
         self.later(JUDGE_EVERY, self._judge)
         waited = self.now - self.swarm.heal_at
+        if self.views_used > VIEWS_TO_FINALITY + len(self.oracle.chain) - self._healed_at_height:
+            raise Violation(f"LIVENESS after {self.views_used} views: {lacking}")
         if waited > self.swarm.deadline:
             raise Violation(f"LIVENESS after {waited / 1000:.1f} s: {lacking}")
 

@@ -18,7 +18,7 @@ class Swarm:
     validators: int
     seed: int
     heal_at: int = 6_000
-    deadline: int = 90_000  # after healing
+    deadline: int = 45_000  # after healing
     loss: float = 0.0
     duplicate: float = 0.0
     late: float = 0.0  # of a message being held back for up to 3 s

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from glasslog_node.api.reads import bundle_response
 from glasslog_node.api.requests import (
     CBOR,
+    COSE,
     JSON,
     NDJSON,
     BodyLimits,
@@ -23,13 +24,13 @@ from glasslog_node.api.requests import (
     read_media_type,
     read_number,
 )
-from glasslog_node.batches import read_cbor_batch, read_json_batch, read_ndjson_batch
+from glasslog_node.batches import read_cbor_batch, read_cose_batch, read_json_batch, read_ndjson_batch
 from glasslog_node.errors import RequestError
 from glasslog_node.seams import Desk, LogReader, NodeView, Stage, SubmissionState, state_value, status_value
 from glasslog_node.telemetry import METRICS_CONTENT_TYPE, Metrics
 
 BODIES_AT_ONCE = 8  # bounds the memory that bodies take: this many times the body limit
-_READERS = {JSON: read_json_batch, NDJSON: read_ndjson_batch, CBOR: read_cbor_batch}
+_READERS = {JSON: read_json_batch, NDJSON: read_ndjson_batch, CBOR: read_cbor_batch, COSE: read_cose_batch}
 _STAGES = {stage.name.lower(): stage for stage in Stage}
 
 

@@ -15,6 +15,7 @@ from glasslog_node.errors import RequestError
 POLL_SECONDS = 30
 _SUFFIXES = {
     ".cbor": "application/cbor",
+    ".cose": "application/cose",
     ".ndjson": "application/x-ndjson",
     ".jsonl": "application/x-ndjson",
     ".json": "application/json",
@@ -23,7 +24,8 @@ _SUFFIXES = {
 
 def command(
     file: Annotated[
-        str, typer.Argument(help="JSON, NDJSON (.jsonl, .ndjson) or CBOR (.cbor); - reads JSON from stdin.")
+        str,
+        typer.Argument(help="JSON, NDJSON (.jsonl), CBOR (.cbor), or one COSE_Sign1 (.cose); - reads JSON."),
     ],
     config: Annotated[Path | None, typer.Option(help=CONFIG_HELP)] = None,
     url: Annotated[str | None, typer.Option(help=URL_HELP)] = None,
