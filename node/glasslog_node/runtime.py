@@ -121,6 +121,8 @@ class Runtime:
         self._serving = Serving(store, transport)
         metrics.sent_bytes.set_function(lambda: sum(peer.sent_bytes for peer in transport.peers().values()))
         metrics.received_bytes.set_function(lambda: sum(peer.received_bytes for peer in transport.peers().values()))
+        # What is published and durable here; the replica's own figure may be ahead of the disk.
+        self._published = 0 if durable.published is None else durable.published.size
         self._rescheduled = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("node")
@@ -144,6 +146,7 @@ class Runtime:
             if self.index is not None:
                 nursery.start_soon(self._index_when_idle, self.index)
             if self.author is not None:
+                self.author.on_progress(self._published)
                 nursery.start_soon(self.author.run)
             task_status.started()
 
@@ -232,11 +235,12 @@ class Runtime:
         self.metrics.size.set(height.size)
         self._log.debug("finalized", height=height.height, size=height.size)
         if self.author is not None:
-            self.author.on_progress(self.replica.publication.published_size)
+            self.author.on_progress(self._published)
 
     def published(self, checkpoint: CheckpointPublished) -> None:
         """Tell readers and the author."""
         self.metrics.published_size.set(checkpoint.size)
+        self._published = checkpoint.size
         if self.author is not None:
             self.author.on_progress(checkpoint.size)
 
