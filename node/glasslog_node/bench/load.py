@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from glasslog_node.testnet import TestnetNode
 
 WARM_UP_SECONDS = 3.0
 DRAIN_SECONDS = 60.0
+RECENT = 256  # submissions looked at again in the end; more are never under way at once
 BATCH = 2_048  # statements a request, where no rate is asked for
 IN_FLIGHT = 12  # batches a lab has acknowledged and not published, where no rate is asked for: throughput, not queueing
 FOLLOW_SECONDS = 50
@@ -77,7 +79,7 @@ class Driver:
         token = read_token(node.config.token_path)
         self._headers = {"authorization": f"Bearer {token}", "content-type": "application/cbor"}
         self._slots = trio.CapacityLimiter(IN_FLIGHT if load.rate is None else 100_000)
-        self._last: str | None = None
+        self._recent: deque[str] = deque(maxlen=RECENT)
         self._published = 0
         self.counting = False
 
@@ -104,7 +106,7 @@ class Driver:
         acknowledged = trio.current_time()
         counting = self.counting
         self._tally.acknowledged += size
-        self._last = location
+        self._recent.append(location)
         if token is None:
             return
         try:
@@ -122,9 +124,9 @@ class Driver:
         self._published = published
 
     async def drain(self) -> None:
-        """Return once the last submission, and so every one, is published."""
-        if self._last is not None:
-            self._note(await self._follow(self._last))
+        """Return once the last submissions, and so every one, are published."""
+        for location in self._recent:  # acknowledged side by side, so not in the order of their numbers
+            self._note(await self._follow(location))
 
     async def _post(self, body: bytes) -> str:
         while True:

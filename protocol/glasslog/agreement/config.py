@@ -35,6 +35,8 @@ class Timing:
     timeout_max: int = 15_000  # a view's timer never grows beyond this (A6)
     timeout_growth: float = 1.5  # per unfinalized view (A6)
     pace: int = 120  # between two heights under load: at most about 8 heights a second
+    pace_light: int = 40  # between two heights of few entries: their latency matters more than their cost
+    light: int = 512  # entries; fewer are few
     have_wait: int = 200  # f+1 Haves this old are enough to name a block (A9)
     fetch_grace: int = 60  # a named block may still be on its way from its author
     flow: int = 250  # a named block is taken to be on its way while blocks of its author came this lately

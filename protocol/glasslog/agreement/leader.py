@@ -54,9 +54,10 @@ def parent_of(view: int, rounds: Mapping[int, Round], floor_view: int) -> Certif
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The references a leader may name now, and when waiting may allow more (ms, monotonic)."""
+    """The references a leader may name now, their entries, and when waiting may allow more (ms, monotonic)."""
 
     advance: tuple[Ref, ...]
+    entries: int
     wake: int | None
 
 
@@ -84,7 +85,8 @@ def select(
             entries -= sum(block.count for block in taken)
             size -= sum(block.body_bytes for block in taken)
             advance.append(taken[-1].ref)
-    return Selection(tuple(sorted(advance, key=lambda ref: ref.author)), min(wakes, default=None))
+    named = tuple(sorted(advance, key=lambda ref: ref.author))
+    return Selection(named, HEIGHT_ENTRIES_MAX - entries, min(wakes, default=None))
 
 
 def _fitting(blocks: list[Admitted], next_entry: int, entries: int, size: int) -> list[Admitted]:

@@ -421,7 +421,7 @@ class Replica:
             return False
         timing, now = self.config.timing, self.now.mono
         selection = select(self.shelf, self.membership, parent.state, self.penalties, self.view, now)
-        earliest = self._entered_at + timing.pace
+        earliest = self._entered_at + (timing.pace_light if selection.entries < timing.light else timing.pace)
         if not selection.advance:
             self.wake_at(selection.wake)
             if view == floor.view:
