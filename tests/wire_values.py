@@ -162,8 +162,8 @@ messages: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Status, uints, uints, uints, uints, uints, uints),
     st.builds(m.RecoveryRequest, st.binary(min_size=16, max_size=16), st.one_of(st.none(), names)),
     st.builds(
-        m.RecoveryReply, st.binary(min_size=16, max_size=16), st.one_of(st.none(), certificates), uints,
-        st.one_of(st.none(), refs),
+        m.RecoveryReply, st.binary(min_size=16, max_size=16), st.one_of(st.none(), certificates),
+        st.one_of(st.none(), certificates), uints, st.one_of(st.none(), header_leaves),
     ),
     st.builds(m.Published, st.binary(max_size=40)),
     st.builds(m.Announcement, st.lists(header_leaves, max_size=2).map(tuple)),

@@ -145,8 +145,8 @@ _MESSAGES: list[m.Message] = [
     _CERTIFICATE, m.Have((_REF,)), m.BlockBody(b"h", b"e"), m.BlockRequest("lab", 1, 2, H),
     m.CertificateRequest(1, (2, 3)), m.RunRequest(4), m.FinalizedRun((_PROPOSAL,), _CERTIFICATE),
     m.Cosignature(1, H, 2, S, S, bytes(2420), 3), m.Status(1, 2, 3, 4, 5, 6), m.RecoveryRequest(bytes(16), "lab"),
-    m.RecoveryRequest(bytes(16), None), m.RecoveryReply(bytes(16), _CERTIFICATE, 1, _REF),
-    m.RecoveryReply(bytes(16), None, 1, None), m.Published(b"note"), m.Announcement((b"h",)),
+    m.RecoveryRequest(bytes(16), None), m.RecoveryReply(bytes(16), _CERTIFICATE, _CERTIFICATE, 1, b"h"),
+    m.RecoveryReply(bytes(16), None, None, 1, None), m.Published(b"note"), m.Announcement((b"h",)),
 ]  # fmt: skip
 _EVIDENCE = Evidence(Fault.AUTHOR_FORK, 1, "lab", b"a", b"b").encode()
 READ: list[tuple[bytes, Callable[[bytes], object]]] = [

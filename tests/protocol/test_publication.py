@@ -124,5 +124,5 @@ def test_one_liar_cannot_silence_a_recovering_validator(honest: list[int], lie: 
     """A10: the size never to cosign below is one that an honest validator vouches for."""
     recovery = Recovery(b"n", 3, 1)
     for voter, size in enumerate([*honest[:2], lie]):
-        recovery.add(voter, RecoveryReply(b"n", None, size, None))
+        recovery.add(voter, RecoveryReply(b"n", None, None, size, None), None)
     assert recovery.published <= max(honest)

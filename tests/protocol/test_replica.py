@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from glasslog.agreement.config import ReplicaConfig, Timing
 from glasslog.agreement.durable import Durable
 from glasslog.agreement.effects import (
+    AuthorRecovered,
     Broadcast,
     Cosign,
     CosignIntent,
@@ -353,7 +354,7 @@ def test_idle_validator_cosigns_again_as_proof_of_life() -> None:
 
 def answer(bench: Bench, voter: int, view: int, published: int = 0) -> list[Effect]:
     certificate = certify(view, Kind.NULLIFY) if view else None
-    return bench.hear(f"v{voter}", RecoveryReply(b"n" * 16, certificate, published, None))
+    return bench.hear(f"v{voter}", RecoveryReply(b"n" * 16, certificate, None, published, None))
 
 
 def test_lost_state_keeps_silent_until_a_view_two_above_all_answers_is_final() -> None:
@@ -370,10 +371,42 @@ def test_lost_state_keeps_silent_until_a_view_two_above_all_answers_is_final() -
     assert not bench.durable.lost
 
 
+def test_author_that_lost_state_goes_on_after_the_last_block_that_anybody_shows() -> None:
+    """A10: not before what was proved final is final here, and the blocks above it are here."""
+    bench = Bench("lab", lost=True)
+    signed = bench.proposal(1, ONE)
+    final = certify(1, Kind.FINALIZE, signed.proposal.digest)
+    for voter in (1, 2, 3):
+        tip = TWO.leaf if voter == 3 else None
+        bench.hear(f"v{voter}", RecoveryReply(b"n" * 16, final, final, 0, tip))
+    assert not [effect for effect in bench.wait(TIMING.status) if isinstance(effect, AuthorRecovered)]
+    effects = bench.hear("v1", body(ONE), signed) + bench.wait(TIMING.status)
+    assert BlockRequest("lab", 2, 2, TWO.hash) in sent(effects)
+    effects = bench.hear("v3", body(TWO)) + bench.wait(TIMING.status)
+    assert [effect.tip for effect in effects if isinstance(effect, AuthorRecovered)] == [Tip(2, TWO.hash, 2)]
+
+
+def test_no_liar_can_make_an_author_wait_for_a_block_it_never_signed() -> None:
+    bench = Bench("lab", lost=True)
+    other = make_block(GENESIS_HASH, "v2", 1, GENESIS_HASH, 0, 1)
+    forged = TWO.leaf[:-1] + bytes([TWO.leaf[-1] ^ 1])
+    refused = bench.hear(
+        "v1", RecoveryReply(b"n" * 16, None, None, 0, forged), RecoveryReply(b"n" * 16, None, None, 0, other.leaf)
+    )
+    assert [effect.code for effect in refused if isinstance(effect, Misbehaved)] == ["BLOCK-05", "RECOVER-03"]
+    nullify = certify(1, Kind.NULLIFY)
+    refused = bench.hear("v1", RecoveryReply(b"n" * 16, None, nullify, 0, None))
+    assert [effect.code for effect in refused if isinstance(effect, Misbehaved)] == ["RECOVER-02"]
+    effects: list[Effect] = []
+    for voter in (1, 2, 3):
+        effects += bench.hear(f"v{voter}", RecoveryReply(b"n" * 16, None, None, 0, None))
+    assert [effect.tip for effect in effects if isinstance(effect, AuthorRecovered)] == [Tip(0, GENESIS_HASH, 0)]
+
+
 def test_answers_to_an_earlier_boot_count_for_nothing() -> None:
     bench = Bench(lost=True)
     for voter in (1, 2, 3):
-        bench.hear(f"v{voter}", RecoveryReply(b"o" * 16, None, 0, None))
+        bench.hear(f"v{voter}", RecoveryReply(b"o" * 16, None, None, 0, None))
     bench.finalize(5, ONE)
     assert bench.replica.recovery is not None
 

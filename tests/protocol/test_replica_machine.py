@@ -343,7 +343,7 @@ class ReplicaMachine(RuleBasedStateMachine):
             RunRequest(height),
             CertificateRequest(1, (view, view + 1)),
             RecoveryRequest(bytes(16), None if pick % 2 else peer),
-            RecoveryReply(bytes(16), None, 9, None),
+            RecoveryReply(bytes(16), None, None, 9, None),
             BlockRequest("lab", height, height + pick % 80, self.digest(pick)),
         ]
         self.step(Received(peer, questions[pick % len(questions)]))

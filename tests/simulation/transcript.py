@@ -138,7 +138,7 @@ class Transcript:
                 return f"status {at}, published {message.published}"
             case RecoveryRequest():
                 return "asks what it may have forgotten"
-            case RecoveryReply(_, certificate, published, _):
+            case RecoveryReply(_, certificate, _, published, _):
                 view = 0 if certificate is None else certificate.view
                 return f"answers: view {view} is certified, size {published} published"
             case Published():

@@ -353,29 +353,40 @@ class Inbox:
             certificates.append(r.finalize_certificate)
         highest = max(certificates, key=lambda certificate: certificate.view, default=None)
         tip = None if request.author != peer else self._tip_of(peer)
-        r.send(peer, RecoveryReply(request.nonce, highest, r.publication.published_size, tip))
+        published = r.publication.published_size
+        r.send(peer, RecoveryReply(request.nonce, highest, r.finalize_certificate, published, tip))
 
-    def _tip_of(self, author: str) -> Ref | None:
-        """Return the highest block of an author that is final or held here."""
+    def _tip_of(self, author: str) -> bytes | None:
+        """Return the header leaf of an author's last block that is held here and not final."""
         r = self._r
-        tip = r.branches.state.tip(author, r.membership.genesis_hash)
-        chain = r.shelf.forward(author, tip)
-        if chain:
-            return chain[-1].ref
-        return Ref(author, tip.seq, tip.hash) if tip.seq else None
+        chain = r.shelf.forward(author, r.branches.state.tip(author, r.membership.genesis_hash))
+        return chain[-1].leaf if chain else None
 
     def _recovery_reply(self, peer: str, reply: RecoveryReply) -> None:
         r = self._r
         index = r.membership.index_of(peer)
         if r.recovery is None or index is None:
             return
-        if reply.certificate is not None:
-            if reply.certificate.epoch != r.membership.epoch:
+        certificates = [each for each in (reply.certificate, reply.final) if each is not None]
+        for certificate in certificates:
+            if certificate.epoch != r.membership.epoch:
                 raise AdmissionError("RECOVER-01", "the certificate is of another epoch")
-            r.tally.verify_certificate(reply.certificate)
-        r.recovery.add(index, reply)
-        if reply.certificate is not None:
-            r.learn_certificate(reply.certificate)
+            r.tally.verify_certificate(certificate)
+        if reply.final is not None and reply.final.kind is not Kind.FINALIZE:
+            raise AdmissionError("RECOVER-02", "the certificate of what is final is none")
+        r.recovery.add(index, reply, None if reply.tip is None else self._own_tip(reply.tip))
+        for certificate in certificates:
+            r.learn_certificate(certificate)
+
+    def _own_tip(self, leaf: bytes) -> Ref:
+        """Return which own block a reply names: one that this member signed, or a liar could make it wait for ever."""
+        r = self._r
+        header = verify_header(
+            leaf, genesis_hash=r.membership.genesis_hash, author_key=r.membership.author_key, verify=r.config.verify
+        )
+        if header.author != r.config.name:
+            raise AdmissionError("RECOVER-03", f"a block of {header.author}, not of {r.config.name}")
+        return ref_of(header, leaf)
 
     def finalized(self, view: int) -> None:
         """A height became final: A10 may be over."""
@@ -398,16 +409,18 @@ class Inbox:
         r = self._r
         if self._tip_told or r.recovery is None or r.membership.author_key(r.config.name) is None:
             return True
-        if not r.recovery.is_answered:
+        if not r.recovery.is_answered or r.branches.floor.view < r.recovery.final_view:
             return False
         tip = r.branches.state.tip(r.config.name, r.membership.genesis_hash)
         wanted = r.recovery.tip
         if wanted is not None and wanted.seq > tip.seq:
-            chain = r.shelf.chain_of(tip, wanted)
+            try:
+                chain = r.shelf.chain_of(tip, wanted)
+            except AdmissionError:
+                chain = []  # a fork of its own that lost: it goes on from what is final
             if chain is None:
-                r.wants.want(wanted, 0, named=True)
-                return False
-            tip = chain[-1].tip
+                return False  # ``Wants`` asks for it
+            tip = chain[-1].tip if chain else tip
         self._tip_told = True
         r.emit(AuthorRecovered(tip))
         return True

@@ -205,12 +205,17 @@ class RecoveryRequest:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryReply:
-    """The answer: the highest certificate held, the published size, and the asking author's last block."""
+    """The answer, of things that can be checked: the asker must not have to believe anybody (A10).
+
+    ``certificate`` is the highest held, ``final`` the highest finalize certificate, ``tip`` the header leaf of the
+    asking author's last block that is held and not final here.
+    """
 
     nonce: bytes
     certificate: Certificate | None
+    final: Certificate | None
     published: int
-    tip: Ref | None
+    tip: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,10 +271,6 @@ def _refs_value(refs: tuple[Ref, ...]) -> codec.Value:
     return [[ref.author, ref.seq, ref.hash] for ref in refs]
 
 
-def _ref_value(ref: Ref | None) -> codec.Value:
-    return None if ref is None else [ref.author, ref.seq, ref.hash]
-
-
 def encode_message(message: Message) -> bytes:
     """Return the message's one canonical encoding."""
     return codec.encode(_message_value(message))
@@ -307,9 +308,9 @@ def _message_value(message: Message) -> codec.Value:  # noqa: C901, PLR0911, PLR
             ]  # fmt: skip
         case RecoveryRequest(nonce, author):
             return [12, nonce, author]
-        case RecoveryReply(nonce, certificate, published, tip):
-            certificate_value = None if certificate is None else _certificate_value(certificate)
-            return [13, nonce, certificate_value, published, _ref_value(tip)]
+        case RecoveryReply(nonce, certificate, final, published, tip):
+            values = [None if each is None else _certificate_value(each) for each in (certificate, final)]
+            return [13, nonce, *values, published, tip]
         case Published(note):
             return [14, note]
         case Announcement(headers):
@@ -365,7 +366,10 @@ def _read_message(type_: int, r: ArrayReader) -> Message:  # noqa: C901, PLR0911
         case 13:
             nonce = r.bytes("nonce", exactly=16)
             certificate = None if r.skip_null() else read_certificate(r.array("certificate"))
-            return RecoveryReply(nonce, certificate, r.uint("published"), _read_tip(r))
+            final = None if r.skip_null() else read_certificate(r.array("final"))
+            published = r.uint("published")
+            tip = None if r.skip_null() else r.bytes("tip", most=HEADER_LEAF_BYTES_MAX)
+            return RecoveryReply(nonce, certificate, final, published, tip)
         case 14:
             return Published(r.bytes("note", most=MESSAGE_BYTES_MAX))
         case 15:
@@ -424,10 +428,6 @@ def _read_kind(r: ArrayReader) -> Kind:
 
 def _read_digest(r: ArrayReader, kind: Kind) -> bytes:
     return r.bytes("digest", exactly=0 if kind is Kind.NULLIFY else 32)
-
-
-def _read_tip(r: ArrayReader) -> Ref | None:
-    return None if r.skip_null() else _read_ref(r.array("tip"))
 
 
 def _read_ref(r: ArrayReader) -> Ref:

@@ -21,11 +21,14 @@ class Recovery:
     needed: int
     faults: int
     replies: dict[int, RecoveryReply] = field(default_factory=dict[int, RecoveryReply])
+    tips: dict[int, Ref] = field(default_factory=dict[int, Ref])
 
-    def add(self, voter: int, reply: RecoveryReply) -> None:
-        """Count a reply to this boot's question; its certificate is verified already."""
+    def add(self, voter: int, reply: RecoveryReply, tip: Ref | None) -> None:
+        """Count a reply to this boot's question; its certificates and the header behind ``tip`` are verified."""
         if reply.nonce == self.nonce:
             self.replies[voter] = reply
+            if tip is not None:
+                self.tips[voter] = tip
 
     @property
     def is_answered(self) -> bool:
@@ -47,7 +50,11 @@ class Recovery:
         return sizes[self.faults] if len(sizes) > self.faults else 0
 
     @property
+    def final_view(self) -> int:
+        """The highest view that anybody proved final: what this author has in the log lies at or below it."""
+        return max((reply.final.view for reply in self.replies.values() if reply.final is not None), default=0)
+
+    @property
     def tip(self) -> Ref | None:
-        """The asking author's highest block that anybody holds."""
-        tips = [reply.tip for reply in self.replies.values() if reply.tip is not None]
-        return max(tips, key=lambda ref: ref.seq, default=None)
+        """The asking author's highest block that anybody holds and did not have final."""
+        return max(self.tips.values(), key=lambda ref: ref.seq, default=None)

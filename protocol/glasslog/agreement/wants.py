@@ -52,6 +52,8 @@ class Wants:
             for ref, peer in list(hints.items()):
                 if not self.want(ref, timing.have_wait, named=False, first=peer):
                     del hints[ref]
+        if r.recovery is not None and r.recovery.tip is not None:
+            self.want(r.recovery.tip, 0, named=True)  # an author that lost state goes on only after it (A10)
         requests, wake = self.fetcher.due(r.now.mono, r.connected)
         for peer, request in requests:
             r.send(peer, request)
