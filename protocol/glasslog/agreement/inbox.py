@@ -412,10 +412,10 @@ class Inbox:
         if not r.recovery.is_answered or r.branches.floor.view < r.recovery.final_view:
             return False
         tip = r.branches.state.tip(r.config.name, r.membership.genesis_hash)
-        wanted = r.recovery.tip
-        if wanted is not None and wanted.seq > tip.seq:
+        shown = r.recovery.tip
+        if shown is not None and shown[1].seq > tip.seq:
             try:
-                chain = r.shelf.chain_of(tip, wanted)
+                chain = r.shelf.chain_of(tip, shown[1])
             except AdmissionError:
                 chain = []  # a fork of its own that lost: it goes on from what is final
             if chain is None:

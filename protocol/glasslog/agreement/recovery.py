@@ -55,6 +55,6 @@ class Recovery:
         return max((reply.final.view for reply in self.replies.values() if reply.final is not None), default=0)
 
     @property
-    def tip(self) -> Ref | None:
-        """The asking author's highest block that anybody holds and did not have final."""
-        return max(self.tips.values(), key=lambda ref: ref.seq, default=None)
+    def tip(self) -> tuple[int, Ref] | None:
+        """A validator and the asking author's highest block, which that validator holds and did not have final."""
+        return max(self.tips.items(), key=lambda shown: (shown[1].seq, -shown[0]), default=None)

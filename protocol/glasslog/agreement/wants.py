@@ -52,8 +52,9 @@ class Wants:
             for ref, peer in list(hints.items()):
                 if not self.want(ref, timing.have_wait, named=False, first=peer):
                     del hints[ref]
-        if r.recovery is not None and r.recovery.tip is not None:
-            self.want(r.recovery.tip, 0, named=True)  # an author that lost state goes on only after it (A10)
+        shown = None if r.recovery is None else r.recovery.tip
+        if shown is not None:  # an author that lost state goes on only after it (A10)
+            self.want(shown[1], 0, named=True, first=r.validator_name(shown[0]))
         requests, wake = self.fetcher.due(r.now.mono, r.connected)
         for peer, request in requests:
             r.send(peer, request)
