@@ -361,6 +361,7 @@ def _refusal(error: StoreError) -> RequestError:
 
 def _bare_where_signed(items: Sequence[bytes], entries: list[bytes]) -> list[bytes]:
     """Return the entries; a third party's signed statement takes its number without stating it (specs/log.md, L6)."""
-    if TAGGED_18 not in {item[0] for item in items}:
+    signed = bytes((TAGGED_18,))
+    if signed not in {item[:1] for item in items}:
         return entries
-    return [item if item[0] == TAGGED_18 else entry for item, entry in zip(items, entries, strict=True)]
+    return [item if item[:1] == signed else entry for item, entry in zip(items, entries, strict=True)]

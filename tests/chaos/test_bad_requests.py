@@ -65,7 +65,12 @@ BAD: list[tuple[str, bytes, str]] = [
 
 
 IN_FULL = ("cut.json", "signed.cbor", "large.json")  # by the command too; it says what the node says
-MEDIA_TYPES = {".json": "application/json", ".ndjson": "application/x-ndjson", ".cbor": "application/cbor"}
+MEDIA_TYPES = {
+    ".json": "application/json",
+    ".ndjson": "application/x-ndjson",
+    ".cbor": "application/cbor",
+    ".cose": "application/cose",
+}
 
 
 def dict_of_codes() -> dict[str, str]:
