@@ -63,7 +63,9 @@ from glasslog_node.submit import Author
 from glasslog_node.telemetry import Metrics
 
 INDEX_SECONDS = 2.0
-INDEX_LEAVES = 20_000  # at a time: about a quarter of a second
+INDEX_LEAVES = 20_000  # at a time at rest: about a quarter of a second
+INDEX_LEAVES_BUSY = 1_000  # at a time otherwise
+REST_MS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +202,22 @@ class Runtime:
         self.step(Received(peer, message))
 
     async def _index_when_idle(self, index: Index) -> None:
-        """Bring the search index up to date while there is nothing better to do: it costs more than finality does."""
+        """Bring the search index up to date when there is nothing better to do: a leaf costs it more than finality.
+
+        A node that never rests goes on at a slow pace, so that light load is followed and heavy load not slowed.
+        """
         while True:
             await trio.sleep(INDEX_SECONDS)
-            while not self.replica.has_work() and index.size < self.store.size:
-                until = min(index.size + INDEX_LEAVES, self.store.size)
+            leaves = INDEX_LEAVES_BUSY
+            while index.size < self.store.size and leaves:
+                until = min(index.size + leaves, self.store.size)
                 await trio.to_thread.run_sync(index.catch_up, self.store, until)
+                leaves = INDEX_LEAVES if self._rests() else 0
+
+    def _rests(self) -> bool:
+        """Whether nothing is under way and nothing was for a while: between two heights there is often no work."""
+        quiet = trio.current_time() * 1000 - self.replica.progress_at
+        return not self.replica.has_work() and quiet > REST_MS
 
     async def _check_readers(self) -> None:
         while True:
