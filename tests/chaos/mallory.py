@@ -33,7 +33,7 @@ from glasslog_node.keys import Purpose, read_key
 from glasslog_node.network.frames import FRAME_BYTES_MAX
 from glasslog_node.network.libp2p import Libp2pTransport
 from glasslog_node.network.members import Endpoint, PeerAddress
-from glasslog_node.network.transport import Lane, PeerConnected
+from glasslog_node.network.transport import Lane
 
 
 class Mallory:
@@ -42,6 +42,7 @@ class Mallory:
     def __init__(self, fleet: Fleet, node: Node) -> None:
         self.node = node
         self.name = node.name
+        self.fleet = fleet
         self._testnet = fleet.testnet
         self.genesis_hash = fleet.testnet.genesis.hash
         self._network_seed = read_key(node.config.keys, Purpose.NETWORK, node.name).seed
@@ -61,25 +62,34 @@ class Mallory:
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[None]:
         """Connected to every node; what they say is read and thrown away."""
-        connected: set[str] = set()
-        changed = trio.Event()
 
         async def read() -> None:
-            nonlocal changed
-            async for event in self.transport.events:
-                if isinstance(event, PeerConnected):
-                    connected.add(event.peer)
-                    changed.set()
-                    changed = trio.Event()
+            async for _ in self.transport.events:
+                pass
 
         async with trio.open_nursery() as nursery:
             await nursery.start(self.transport.run)
             nursery.start_soon(read)
             with trio.fail_after(PATIENCE):
-                while connected < set(self.victims):
-                    await changed.wait()
+                while not await self._is_settled():
+                    await trio.sleep(0.05)
             yield
             nursery.cancel_scope.cancel()
+
+    async def _is_settled(self) -> bool:
+        """Whether both ends of every link have had a ping answered.
+
+        Two sides that dial each other at once keep one connection, and what was said on the other is lost.
+        """
+        peers = self.transport.peers()
+        if any(peers[victim].round_trip_ms is None for victim in self.victims):
+            return False
+        for node in self.fleet.testnet.nodes:
+            if node.name in self.victims:
+                seen = {peer["name"]: peer for peer in ((await self.fleet.status(node)) or {}).get("peers", ())}
+                if seen.get(self.name, {}).get("round_trip_ms") is None:
+                    return False
+        return True
 
     def say(self, message: Message | bytes, lane: Lane = Lane.CONTROL) -> None:
         """To everybody."""

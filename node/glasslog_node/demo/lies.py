@@ -148,14 +148,21 @@ async def double_history(fleet: Fleet, scene: Scene) -> Lie:
                     connected.add(event.peer)
                 if connected >= set(names):
                     break
-        for block, peers in zip(blocks, (names[::2], names[1::2]), strict=True):
-            transport.send(peers, encode_message(BlockBody(block.leaf, block.entries)), Lane.BULK)
+        nursery.start_soon(_repeat, transport, list(zip(blocks, (names[::2], names[1::2]), strict=True)))
         evidence = await _evidence(scene)
         nursery.cancel_scope.cancel()
     found = decode_evidence(evidence)
     verify_evidence(found, genesis.membership, verify_ed25519)
     says = f"the ledger holds evidence of {found.fault.value} against {found.accused}, for anybody to verify"
     return Lie("double-history", told, "A14", says)
+
+
+async def _repeat(transport: Libp2pTransport, told: list[tuple[Block, list[str]]]) -> None:
+    """Send each block to those it is for, again and again: a link that both sides dialled at once may be dropped."""
+    while True:
+        for block, peers in told:
+            transport.send(peers, encode_message(BlockBody(block.leaf, block.entries)), Lane.BULK)
+        await trio.sleep(1)
 
 
 def _block(scene: Scene, lab: TestnetNode, tip: Tip, word: str) -> Block:
