@@ -13,7 +13,7 @@ import trio.lowlevel
 import trio.testing
 
 from glasslog.agreement.effects import Audience, Broadcast, Finalized, Halt, Persist, Record, Send, StateRecovered
-from glasslog.agreement.messages import Have, Kind, RunRequest, Vote, decode_message, encode_message
+from glasslog.agreement.messages import Have, Kind, RunRequest, Status, Vote, decode_message, encode_message
 from glasslog.block import Ref
 from glasslog.bundle import make_bundle, read_policy, verify_bundle
 from glasslog.cose import sign1
@@ -172,6 +172,12 @@ async def test_garbage_is_counted_against_its_sender_and_survived(testnet: testn
             for node in nodes.values():
                 while not {"WIRE-02", "VOTE-02", "HAVE-01"} <= faults(node) or len(faults(node)) < 4:
                     await trio.sleep(0.01)
+            rogue.send(names, encode_message(Status(1, 1, 0, 7, 9, 0)))
+            for node in nodes.values():  # a right message after the wrong ones is still taken in
+                while rogue.name not in node.replica.catchup.statuses:
+                    await trio.sleep(0.01)
+        assert {len(faults(node)) for node in nodes.values()} == {4}
+        assert all(node.replica.halted is None for node in nodes.values())
         nursery.cancel_scope.cancel()
 
 
