@@ -135,6 +135,12 @@ class Child:
                 if wanted.items() <= said.items():
                     return said
 
+    async def wait_for_each(self, event: str, *peers: str) -> None:
+        """One such line about each peer, in whatever order they come."""
+        missing = set(peers)
+        while missing:
+            missing.discard((await self.wait_for(event=event))["peer"])
+
     @property
     def alive(self) -> bool:
         return self.process.poll() is None

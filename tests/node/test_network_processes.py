@@ -93,9 +93,10 @@ def test_frozen_peer_is_lost_within_its_deadline_and_others_are_unaffected() -> 
         a = town.transport("a")
         with town.child("b", unknown=("a",)) as frozen, town.child("c", unknown=("a",)) as healthy:
             async with running(a):
-                for child in (frozen, healthy):
-                    await child.wait_for(event="connected", peer="a")
+                for _ in "bc":
                     await next_event(a, PeerConnected)
+                await frozen.wait_for_each("connected", "a", "c")
+                await healthy.wait_for_each("connected", "a", "b")  # or it would have nothing to lose
                 os.kill(frozen.process.pid, signal.SIGSTOP)
                 frozen_at = trio.current_time()
                 for number in range(40):  # more than its window and the kernel hold
