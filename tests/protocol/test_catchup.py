@@ -88,6 +88,9 @@ def test_stale_votes_are_answered_now_and_then() -> None:
 
 def test_certificates_of_a_view_are_asked_for_again_after_a_while() -> None:
     catchup = Catchup(TIMING)
-    assert catchup.views_to_ask([4, 5], 0) == (4, 5)
-    assert catchup.views_to_ask([4, 5, 6], 1) == (6,)
-    assert catchup.views_to_ask([4], TIMING.fetch_retry) == (4,)
+    retry = TIMING.fetch_retry
+    assert catchup.views_to_ask([4, 5], 0) == ((4, 5), retry)
+    assert catchup.views_to_ask([4, 5, 6], 1) == ((6,), retry)
+    assert catchup.views_to_ask([6], 2) == ((), retry + 1)
+    assert catchup.views_to_ask([4], retry) == ((4,), 2 * retry)
+    assert catchup.views_to_ask([], retry) == ((), None)

@@ -52,12 +52,12 @@ class Catchup:
         """A run was executed: the next may be asked for at once."""
         self._ask_at = 0
 
-    def views_to_ask(self, views: list[int], now: int) -> tuple[int, ...]:
-        """Return those of the views with missing certificates that were not asked for lately."""
+    def views_to_ask(self, views: list[int], now: int) -> tuple[tuple[int, ...], int | None]:
+        """Return those of the views with missing certificates that are due to be asked for, and when to look again."""
         due = tuple(view for view in views if now >= self._asked_views.get(view, now))
         for view in due:
             self._asked_views[view] = now + self.timing.fetch_retry
-        return due
+        return due, min((self._asked_views[view] for view in views), default=None)
 
     def forget_views(self, floor_view: int) -> None:
         """Views up to the floor need nothing any more."""

@@ -69,8 +69,10 @@ class Inbox:
         self._status_at = self._r.now.mono + self._r.config.timing.status
         self._note_haves()
 
-    def take(self, event: Event) -> None:
-        """Take in one event.
+    def take(self, event: Event) -> bool:
+        """Take in one event; say whether anything changed that a rule goes by.
+
+        Most of what arrives repeats what is known: certificates come from every validator, Haves and statuses on time.
 
         Raises:
             ProtocolError: the message in it breaks a rule; nothing of it was used.
@@ -80,7 +82,7 @@ class Inbox:
                 index = self._r.membership.index_of(peer)
                 if index is not None:
                     self._r.heard_at[index] = self._r.now.mono
-                self._message(peer, message)
+                return self._message(peer, message)
             case PeerUp(peer):
                 self._peer_up(peer)
             case PeerDown(peer):
@@ -91,19 +93,20 @@ class Inbox:
                 self._r.broadcast(cosignature, Audience.MEMBERS)
             case Tick():
                 pass
+        return True
 
-    def _message(self, peer: str, message: Message) -> None:  # noqa: C901, PLR0912 - one arm for each message type
+    def _message(self, peer: str, message: Message) -> bool:  # noqa: C901, PLR0911, PLR0912 - one arm for each message type
         match message:
             case SignedProposal():
-                self._proposal(message)
+                return self._proposal(message)
             case Vote():
-                self._vote(peer, message)
+                return self._vote(peer, message)
             case Certificate():
-                self._certificate(peer, message)
+                return self._certificate(peer, message)
             case Have(refs):
-                self._have(peer, refs)
+                return self._have(peer, refs)
             case BlockBody():
-                self._block(message)
+                return self._block(message)
             case BlockRequest():
                 self._block_request(peer, message)
             case CertificateRequest():
@@ -112,60 +115,64 @@ class Inbox:
                 if height <= self._r.branches.floor.height:
                     self._r.emit(ServeRun(peer, height))
             case FinalizedRun():
-                self._run(message)
+                return self._run(message)
             case Cosignature():
-                self._r.publication.add(message)
+                return self._r.publication.add(message)
             case Status():
-                self._status(peer, message)
+                return self._status(peer, message)
             case RecoveryRequest():
                 self._recovery_request(peer, message)
             case RecoveryReply():
-                self._recovery_reply(peer, message)
+                return self._recovery_reply(peer, message)
             case Published(note):
-                self._published(note)
+                return self._published(note)
             case Announcement(headers):
-                self._announcement(peer, headers)
+                return self._announcement(peer, headers)
+        return False
 
     # --- agreement ----------------------------------------------------------------------------------
 
-    def _proposal(self, signed: SignedProposal) -> None:
+    def _proposal(self, signed: SignedProposal) -> bool:
         r, proposal = self._r, signed.proposal
         digest = proposal.digest
         leader = r.membership.leader(proposal.view)
         vote = Vote(proposal.epoch, proposal.view, Kind.NOTARIZE, digest, leader, signed.signature)
         if not r.tally.is_relevant(vote, r.view) or r.signatures.get(digest) == signed.signature:
-            return
+            return False
         r.tally.verify_vote(vote)
         round_ = r.tally.round(proposal.view)
         certified = any(certificate.digest == digest for certificate in round_.certificates.values())
         if digest not in r.signatures and (certified or len(round_.proposals) < PROPOSALS_PER_VIEW_MAX):
             r.learn_proposal(digest, signed)
         r.count_vote(vote)
+        return True
 
-    def _vote(self, peer: str, vote: Vote) -> None:
+    def _vote(self, peer: str, vote: Vote) -> bool:
         r = self._r
         if vote.epoch == r.membership.epoch and vote.view <= r.tally.floor_view:
             if r.finalize_certificate is not None and r.catchup.may_answer_stale(peer, r.now.mono):
                 r.send(peer, r.finalize_certificate)
-            return
+            return False
         if not r.tally.is_relevant(vote, r.view) or r.tally.is_known(vote):
-            return
+            return False
         r.tally.verify_vote(vote)
         r.count_vote(vote)
+        return True
 
-    def _certificate(self, peer: str, certificate: Certificate) -> None:
+    def _certificate(self, peer: str, certificate: Certificate) -> bool:
         r = self._r
         if certificate.epoch != r.membership.epoch or certificate.view <= r.tally.floor_view:
-            return
+            return False
         round_ = r.tally.rounds.get(certificate.view)  # not made before the signatures are checked: views are free
         known = None if round_ is None else round_.certificates.get(certificate.kind)
         if known is not None and known.digest == certificate.digest:
-            return
+            return False
         r.tally.verify_certificate(certificate)
         r.learn_certificate(certificate)
         is_missing = certificate.kind is Kind.FINALIZE and certificate.digest not in r.branches.proposals
         if is_missing:
             r.ask_run(peer)
+        return True
 
     def _certificate_request(self, peer: str, request: CertificateRequest) -> None:
         r = self._r
@@ -197,7 +204,7 @@ class Inbox:
 
     # --- blocks -------------------------------------------------------------------------------------
 
-    def _block(self, body: BlockBody) -> None:
+    def _block(self, body: BlockBody) -> bool:
         r = self._r
         header = verify_header(
             body.header,
@@ -211,7 +218,7 @@ class Inbox:
             self._accuse_fork(sibling, body.header)
         r.wants.fetcher.arrived(ref.author, r.now.mono)
         if not r.shelf.may_hold(ref, tip, named=r.wants.fetcher.is_named(ref.author)):
-            return
+            return False
         block = self.verified(body.header, body.entries)
         member = r.membership.author(ref.author)
         if block.header.count > member.quota_entries or block.body_bytes > member.quota_bytes:
@@ -222,6 +229,7 @@ class Inbox:
             r.broadcast(body)
             r.emit(Gossip(Announcement((body.header,))))
         self._note_haves()
+        return True
 
     def _accuse_fork(self, held: Admitted, header: bytes) -> None:
         evidence = of_headers(self._r.membership.epoch, held.ref.author, held.leaf, header)
@@ -246,24 +254,28 @@ class Inbox:
         said = (self._said[author] for author in sorted(self._said))
         return tuple(ref for ref in said if ref.author not in frontier or ref.seq > frontier[ref.author].seq)
 
-    def _have(self, peer: str, refs: tuple[Ref, ...]) -> None:
+    def _have(self, peer: str, refs: tuple[Ref, ...]) -> bool:
         r = self._r
+        is_news = False
         index = r.membership.index_of(peer)
         for ref in refs:
             if r.membership.author_key(ref.author) is None:
                 raise AdmissionError("HAVE-01", f"{ref.author} is not admitted as an author")
             if index is not None:
-                r.shelf.have(index, ref)
+                is_news |= r.shelf.have(index, ref)
             if ref.author == peer:
-                r.wants.hint(ref, peer)
+                is_news |= r.wants.hint(ref, peer)
+        return is_news
 
-    def _announcement(self, peer: str, headers: tuple[bytes, ...]) -> None:
+    def _announcement(self, peer: str, headers: tuple[bytes, ...]) -> bool:
         r = self._r
+        is_news = False
         for leaf in headers:
             header = verify_header(
                 leaf, genesis_hash=r.membership.genesis_hash, author_key=r.membership.author_key, verify=r.config.verify
             )
-            r.wants.hint(ref_of(header, leaf), peer)
+            is_news |= r.wants.hint(ref_of(header, leaf), peer)
+        return is_news
 
     def _block_request(self, peer: str, request: BlockRequest) -> None:
         if 0 <= request.last_seq - request.first_seq < REQUEST_BLOCKS_MAX:
@@ -273,13 +285,14 @@ class Inbox:
 
     # --- standing -----------------------------------------------------------------------------------
 
-    def _run(self, run: FinalizedRun) -> None:
+    def _run(self, run: FinalizedRun) -> bool:
         r = self._r
         digests = check_run(run)
         if run.certificate.epoch != r.membership.epoch or run.certificate.view <= r.branches.floor.view:
-            return
+            return False
         r.tally.verify_certificate(run.certificate)
         r.learn_run(run, digests)
+        return True
 
     def status(self) -> Status:
         """Return where this replica stands."""
@@ -317,11 +330,12 @@ class Inbox:
         if index is not None:
             r.heard_at[index] = r.now.mono - r.config.timing.inactive
 
-    def _status(self, peer: str, status: Status) -> None:
+    def _status(self, peer: str, status: Status) -> bool:
         r = self._r
+        is_news = peer not in r.catchup.statuses or status.height > r.branches.floor.height
         r.catchup.heard(peer, status)
         if status.epoch != r.membership.epoch:
-            return
+            return is_news
         if status.floor_view < r.branches.floor.view and r.finalize_certificate is not None:
             r.send(peer, r.finalize_certificate)
         published = r.publication.published
@@ -331,12 +345,15 @@ class Inbox:
             for round_ in r.tally.rounds.values():
                 for certificate in round_.certificates.values():
                     r.send(peer, certificate)
+        return is_news
 
-    def _published(self, note: bytes) -> None:
+    def _published(self, note: bytes) -> bool:
         """A whole published note counts as its validators' cosignatures, each verified like any other."""
         r = self._r
+        is_news = False
         for cosignature in r.config.cosigners.read_note(note):
-            r.publication.add(cosignature)
+            is_news |= r.publication.add(cosignature)
+        return is_news
 
     # --- recovery (A10) -------------------------------------------------------------------------------
 
@@ -362,11 +379,11 @@ class Inbox:
         chain = r.shelf.forward(author, r.branches.state.tip(author, r.membership.genesis_hash))
         return chain[-1].leaf if chain else None
 
-    def _recovery_reply(self, peer: str, reply: RecoveryReply) -> None:
+    def _recovery_reply(self, peer: str, reply: RecoveryReply) -> bool:
         r = self._r
         index = r.membership.index_of(peer)
         if r.recovery is None or index is None:
-            return
+            return False
         certificates = [each for each in (reply.certificate, reply.final) if each is not None]
         for certificate in certificates:
             if certificate.epoch != r.membership.epoch:
@@ -377,6 +394,7 @@ class Inbox:
         r.recovery.add(index, reply, None if reply.tip is None else self._own_tip(reply.tip))
         for certificate in certificates:
             r.learn_certificate(certificate)
+        return True
 
     def _own_tip(self, leaf: bytes) -> Ref:
         """Return which own block a reply names: one that this member signed, or a liar could make it wait for ever."""
@@ -456,12 +474,12 @@ class Inbox:
             for view, round_ in sorted(r.tally.rounds.items())
             if (certificate := round_.parent_certificate) is not None and certificate.digest not in r.branches.proposals
         }
-        for view in r.catchup.views_to_ask(list(lacking), r.now.mono):
+        due, wake = r.catchup.views_to_ask(list(lacking), r.now.mono)
+        for view in due:
             signers = [r.validator_name(index) for index in lacking[view].signers if index != r.index]
             peer = signers[(view + r.now.mono // r.config.timing.fetch_retry) % len(signers)]
             r.send(peer, CertificateRequest(r.membership.epoch, (view,)))
-        if lacking:
-            r.wake_at(r.now.mono + r.config.timing.fetch_retry)
+        r.wake_at(wake)
 
     def _proof_of_life(self, now: int) -> None:
         """An idle validator cosigns the same checkpoint again, so that a stalled quorum shows (specs/log.md, L9).

@@ -60,8 +60,8 @@ class Publication:
         self.intent = CosignIntent(size, root, time)
         return self.intent
 
-    def add(self, cosignature: Cosignature, *, made_here: bool = False) -> None:
-        """Count a cosignature once its three lines verify; one that a peer says is our own, too.
+    def add(self, cosignature: Cosignature, *, made_here: bool = False) -> bool:
+        """Count a cosignature once its three lines verify; one that a peer says is our own, too. False: nothing new.
 
         Raises:
             SignatureError: it is not by the validator it names.
@@ -70,13 +70,14 @@ class Publication:
         if voter >= len(self.membership.validators):
             raise SignatureError("COSIGN-01", f"no validator {voter}")
         if not self._is_news(cosignature):
-            return
+            return False
         if not made_here and not self.cosigners.verify(cosignature):
             raise SignatureError("COSIGN-02", f"{self.membership.validators[voter].name} did not make this cosignature")
         if self.roots.get(size, cosignature.root) != cosignature.root:
             self.contradictions.append(cosignature)
-            return
-        self.pool.setdefault(size, {})[voter] = cosignature
+        else:
+            self.pool.setdefault(size, {})[voter] = cosignature
+        return True
 
     def _is_news(self, cosignature: Cosignature) -> bool:
         size, voter = cosignature.size, cosignature.voter

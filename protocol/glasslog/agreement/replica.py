@@ -144,11 +144,13 @@ class Replica:
         """Take in one event and return what the caller must now do, in order (effects.py has the contract)."""
         self.now = now
         try:
-            self.inbox.take(event)
+            is_news = self.inbox.take(event)
         except ProtocolError as error:
             peer = event.peer if isinstance(event, Received) else self.config.name
             self.emit(Misbehaved(peer, error.code, error.fact))
-        self._drive()
+            is_news = True
+        if is_news or (self._deadline is not None and now.mono >= self._deadline):
+            self._drive()
         return self._take()
 
     @property
@@ -272,15 +274,14 @@ class Replica:
     def _drive(self) -> None:
         self._deadline = None
         if self.halted is None:
-            rules = (
-                self._enter_view,
-                self._execute,
-                self._sign_finalize,
-                self._propose,
-                self._sign_notarize,
-                self._sign_nullify,
-            )
-            while any(rule() for rule in rules):
+            while (
+                self._enter_view()
+                or self._execute()
+                or self._sign_finalize()
+                or self._propose()
+                or self._sign_notarize()
+                or self._sign_nullify()
+            ):
                 pass
             self._publish()
         if self.halted is None:
@@ -392,11 +393,10 @@ class Replica:
 
     def _ask_views(self, views: list[int], peer: str) -> None:
         """Ask for the certificates and proposals of views that cannot be judged without them (P3)."""
-        due = self.catchup.views_to_ask(views, self.now.mono)
+        due, wake = self.catchup.views_to_ask(views, self.now.mono)
         if due and peer != self.config.name:
             self.send(peer, CertificateRequest(self.membership.epoch, due[:128]))
-        if views:
-            self.wake_at(self.now.mono + self.config.timing.fetch_retry)
+        self.wake_at(wake)
 
     # --- leading ----------------------------------------------------------------------------------
 

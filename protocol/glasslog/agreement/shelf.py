@@ -45,7 +45,10 @@ class Shelf:
         return isinstance(ref, Ref) and ref.hash in self._author(ref.author).blocks
 
     def _author(self, name: str) -> _Author:
-        return self._authors.setdefault(name, _Author())
+        found = self._authors.get(name)
+        if found is None:
+            found = self._authors[name] = _Author()
+        return found
 
     def authors(self) -> Iterator[str]:
         """Yield every author with a held block or a Have, by name."""
@@ -145,12 +148,14 @@ class Shelf:
 
     # --- Haves ------------------------------------------------------------------------------------
 
-    def have(self, voter: int, ref: Ref) -> None:
-        """Note a validator's word that it holds *ref* and everything before it."""
+    def have(self, voter: int, ref: Ref) -> bool:
+        """Note a validator's word that it holds *ref* and everything before it. False: it is known."""
         haves = self._author(ref.author).haves
         known = haves.get(voter)
-        if known is None or ref.seq >= known.seq:
-            haves[voter] = ref
+        if known is not None and (ref.seq < known.seq or ref == known):
+            return False
+        haves[voter] = ref
+        return True
 
     def forget_haves(self, voter: int) -> None:
         """A validator that restarted may have lost what it held."""

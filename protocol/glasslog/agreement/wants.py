@@ -25,16 +25,22 @@ class Wants:
         self._hints: dict[str, dict[Ref, str]] = {}  # by author: nobody's promises crowd out another's
         self.fetcher = Fetcher(replica.config.timing)
 
-    def hint(self, ref: Ref, peer: str) -> None:
-        """Note that *peer*, the author or a gossiped header says there is a block. Only validators go by it."""
+    def hint(self, ref: Ref, peer: str) -> bool:
+        """Note that *peer*, the author or a gossiped header says there is a block. False: not news, or not followed.
+
+        Only validators go by it.
+        """
         r = self._r
         tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
         if r.index is None or not tip.seq < ref.seq <= tip.seq + PENDING_BLOCKS_PER_AUTHOR_MAX:
-            return
+            return False
         hints = self._hints.setdefault(ref.author, {})
+        if hints.get(ref) == peer:
+            return False
         hints[ref] = peer
         if len(hints) > HINTS_PER_AUTHOR_MAX:
             del hints[next(iter(hints))]
+        return True
 
     def collect(self) -> None:
         """Want every block that is named and missing, and send the requests that are due."""
