@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glasslog.audit import Report, Source, audit
+from glasslog.audit import Report, Source, Verdict, audit, audit_against
 from glasslog.bundle import read_policy
 from glasslog.errors import ProtocolError
 from glasslog.policy import NEXT_STEPS, POLICY_BYTES_MAX, Policy
+from glasslog_node.cli.conflict import describe_comparisons, write_evidence
 from glasslog_node.cli.output import EXIT_UNABLE, print_error, print_json, print_line
 from glasslog_node.cli.verify import read_file, show_time
 from glasslog_node.errors import ConfigError, OperatingError
-from glasslog_node.sources import open_source
+from glasslog_node.sources import open_side, open_source
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -34,11 +35,21 @@ _HEADLINES = {
 def command(
     target: Annotated[str, typer.Argument(metavar="PATH|URL", help="A replica's folder, a folder of tiles, a URL.")],
     policy: Annotated[Path | None, typer.Option(help="The policy: whose signatures you trust.")] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH|URL|FILE", help="Another replica, mirror, checkpoint, bundle or proof to compare with."
+        ),
+    ] = None,
+    evidence_out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write what convicts, if two histories were signed.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Re-derive a replica. Status: 0 intact, 1 broken, 2 it cannot be read, 3 consistent but origin unconfirmed."""
+    """Re-derive a replica, and compare it with others. Status: 0 intact, 1 broken, 2 unreadable, 3 cannot be said."""
     try:
-        report, seconds = run_audit(target, policy)
+        report, seconds = run_audit(target, policy, against or ())
+        written = [] if evidence_out is None else write_evidence(report, evidence_out)
     except OperatingError as error:
         if json:
             print_json(_unable(target, error))
@@ -46,23 +57,40 @@ def command(
             print_error(str(error))
         raise typer.Exit(EXIT_UNABLE) from error
     if json:
-        print_json({**report.to_value(), "seconds": round(seconds, 3)})
+        files = {} if evidence_out is None else {"evidence_files": [str(path) for path in written]}
+        print_json({**report.to_value(), **files, "seconds": round(seconds, 3)})
     else:
         for line in describe(report, seconds):
             print_line(line)
+        for path in written:
+            print_line(f"  evidence     {path}")
     raise typer.Exit(report.status)
 
 
-def run_audit(target: str, policy: Path | None) -> tuple[Report, float]:
-    """Audit what *target* names, with progress on standard error; return the report and the seconds it took.
+def run_audit(target: str, policy: Path | None, against: Sequence[str] = ()) -> tuple[Report, float]:
+    """Audit what *target* names, and compare it with others; return the report and the seconds it took.
+
+    Progress goes to standard error.
 
     Raises:
-        OperatingError: the replica or the policy cannot be read.
+        OperatingError: a replica or the policy cannot be read; VERIFY-02, a comparison without a policy;
+            VERIFY-04, with itself.
     """
+    if against and policy is None:
+        fact = "--against needs --policy: the names that a replica gives to keys may be made up"
+        raise ConfigError("VERIFY-02", fact, "name the policy whose signatures you trust")
+    places = [name if "://" in name else str(Path(name).resolve()) for name in (target, *against)]
+    if len(set(places)) < len(places):
+        raise ConfigError("VERIFY-04", "one replica is named twice", "name another replica after --against")
     trusted = None if policy is None else _load_policy(policy)
     start = time.monotonic()
-    with open_source(target) as source, _progress(source) as progress:
-        report = audit(source, trusted, progress=progress)
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(target))
+        others = [stack.enter_context(open_side(other)) for other in against]
+        with _progress(source) as progress:
+            report = audit(source, trusted, progress=progress)
+        if trusted is not None and others:
+            audit_against(report, source, others, trusted)
     return report, time.monotonic() - start
 
 
@@ -112,7 +140,10 @@ def _plain_progress(source: Source) -> Callable[[int], None]:
 
 def describe(report: Report, seconds: float) -> list[str]:
     """Return the report for people: the verdict, then figures, findings, and what was not checked."""
-    lines = [f"{_HEADLINES[report.status]}  {report.label}", report.sentence]
+    headline = _HEADLINES[report.status]
+    if report.verdict is Verdict.UNABLE and report.policy_confirms:
+        headline = "UNABLE to say whether this is the only history: a comparison came to nothing"
+    lines = [f"{headline}  {report.label}", report.sentence]
     lines += [f"  {finding.line}" for finding in report.findings.kept]
     more = report.findings.count - len(report.findings.kept)
     if more:
@@ -128,6 +159,7 @@ def describe(report: Report, seconds: float) -> list[str]:
         f"  certificates {_certified(report)}",
         f"  took         {seconds:.1f} s, {rate} entries/s",
     ]
+    lines += describe_comparisons(report)
     lines += [f"  note         {notice}" for notice in report.notices]
     lines += [f"  not checked  {what}" for what in report.unchecked]
     return lines

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from glasslog.audit import Source
+from glasslog.audit import Side, Source
 from glasslog_node.errors import StoreError
 
 
@@ -42,3 +42,20 @@ def open_source(target: str) -> Generator[Source]:
     else:
         fact = f"{path} is neither a replica's folder (data.mdb) nor a folder of tiles (checkpoint)"
         raise StoreError("SOURCE-01", fact, "name a backup, a node's store, a folder of tiles, or an address")
+
+
+@contextmanager
+def open_side(target: str) -> Generator[Side]:
+    """Open what a replica is compared with: all that ``open_source`` opens, or a file with a signed checkpoint in it.
+
+    Raises:
+        StoreError: STORE-nn, SOURCE-01 or SOURCE-04.
+        NetworkError: SOURCE-02 or SOURCE-03.
+    """
+    if not target.startswith(("http://", "https://")) and Path(target).is_file():
+        from glasslog_node.sources.note_file import read_note_file
+
+        yield Side(target, read_note_file(Path(target)))
+        return
+    with open_source(target) as source:
+        yield Side(source.label, source.checkpoint(), source)

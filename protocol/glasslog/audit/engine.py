@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from glasslog.agreement.evidence import decode_evidence, verify_evidence
+from glasslog.audit.comparison import Comparison, Side, compare
 from glasslog.audit.finality import Finality
 from glasslog.audit.published import Published
 from glasslog.audit.report import Report
 from glasslog.audit.source import Archive, Source
 from glasslog.audit.tree import Tree
-from glasslog.audit.walk import TrackLostError, Walk
+from glasslog.audit.walk import EVIDENCE_MAX, TrackLostError, Walk
 from glasslog.entry import StatementEntry, decode_leaf
 from glasslog.errors import ProtocolError
 from glasslog.identity import verify_ed25519
@@ -62,6 +64,32 @@ def audit(source: Source, policy: Policy | None = None, *, progress: Callable[[i
     return report
 
 
+def audit_against(report: Report, source: Source, others: Sequence[Side], policy: Policy) -> None:
+    """Compare an audited replica, and the others among themselves, and add to its report what that comes to.
+
+    Whose signatures count is the policy's word alone: the members that a replica names may be made up.
+    """
+    bft = policy.bft()
+    sides = [Side(source.label, source.checkpoint(), source), *others]
+    for first, second in combinations(sides, 2):
+        comparison = compare(first, second, bft)
+        report.comparisons.append(comparison)
+        where = second.label if first is sides[0] else f"{first.label} and {second.label}"
+        if comparison.is_fork:
+            report.findings.add("AUDIT-22", where, comparison.fact, comparison.differing_leaf)
+        for fact in comparison.votes.contradictions:
+            report.findings.add("AUDIT-23", where, fact)
+        _note_comparison(report, where, comparison)
+
+
+def _note_comparison(report: Report, where: str, comparison: Comparison) -> None:
+    say, leaf = report.notices.append, comparison.differing_leaf
+    if leaf is not None:
+        say(f"{where}: the two replicas differ from leaf {leaf} on")
+    for name in sorted(comparison.votes.unvouched):
+        say(f"{where}: a vote key under the name of {name} signed both, which {name} itself never vouched for")
+
+
 def _fill(report: Report, walk: Walk, tree: Tree) -> None:
     genesis, membership = walk.genesis, walk.membership
     if genesis is not None and membership is not None:
@@ -88,6 +116,9 @@ def _judge_entered_evidence(report: Report, walk: Walk, membership: Membership) 
             report.notices.append(f"leaf {index}: entered as evidence, but convicts nobody: {error}")
         else:
             report.notices.append(f"leaf {index}: evidence convicts {evidence.accused} of {evidence.fault.value}")
+    if walk.evidence_left:
+        fact = f"{walk.evidence_left} more evidence entries were not judged: {EVIDENCE_MAX} of each author are"
+        report.notices.append(fact)
 
 
 def _compare_tips(archive: Archive, walk: Walk, report: Report) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from glasslog.audit.comparison import Comparison
+from glasslog.audit.conflict import Culprit
 from glasslog.audit.rules import RULES
 from glasslog.bundle import Finalizer
 
+_HISTORIES = {"AUDIT-22", "AUDIT-23"}  # broken by no replica alone, but by two beside one another
 FINDINGS_MAX = 100  # one flipped byte makes few; a forged replica would make millions
 
 
@@ -84,17 +87,32 @@ class Report:
     policy_confirms: bool = False
     notices: list[str] = field(default_factory=list[str])
     unchecked: list[str] = field(default_factory=list[str])
+    comparisons: list[Comparison] = field(default_factory=list[Comparison])
+
+    @property
+    def culprits(self) -> list[Culprit]:
+        """Whose keys stand under two statements that no honest key makes both, each offence once, by name."""
+        found: dict[tuple[str, str], Culprit] = {}
+        for comparison in self.comparisons:
+            for culprit in comparison.culprits:
+                found.setdefault((culprit.name, culprit.offence), culprit)
+        return [found[key] for key in sorted(found)]
+
+    @property
+    def undecided(self) -> list[Comparison]:
+        """The comparisons that came to nothing."""
+        return [comparison for comparison in self.comparisons if comparison.undecided and not comparison.contradicts]
 
     @property
     def verdict(self) -> Verdict:
         """Intact only where a policy confirms the origin: anyone can make up a log that is consistent in itself."""
         if self.findings.count:
             return Verdict.BROKEN
-        return Verdict.INTACT if self.policy_confirms else Verdict.UNABLE
+        return Verdict.INTACT if self.policy_confirms and not self.undecided else Verdict.UNABLE
 
     @property
     def status(self) -> int:
-        """Exit status: 0 intact, 1 broken, 3 self-consistent, but the origin is not confirmed."""
+        """Exit status: 0 intact, 1 broken, 3 self-consistent, but origin or comparison is not confirmed."""
         return {Verdict.INTACT: 0, Verdict.BROKEN: 1, Verdict.UNABLE: 3}[self.verdict]
 
     @property
@@ -104,8 +122,14 @@ class Report:
         match self.verdict:
             case Verdict.INTACT:
                 shown = f"The log {self.origin} up to size {self.published} is what {names} finalized, leaf by leaf."
+            case Verdict.BROKEN if {finding.rule for finding in self.findings.kept} <= _HISTORIES:
+                shown = (
+                    f"Two histories of {self.origin} were finalized: rely on neither until it is known which stands."
+                )
             case Verdict.BROKEN:
                 shown = "This replica is not what its authors and validators signed: do not rely on it."
+            case Verdict.UNABLE if self.policy_confirms:
+                shown = f"The log {self.origin} agrees with itself. Whether it is the only one cannot be said here."
             case Verdict.UNABLE:
                 shown = "This replica agrees with itself. Without a policy that confirms it, anybody may have made it."
         return f"{shown} No audit shows that a statement is true."
@@ -140,6 +164,8 @@ class Report:
             "findings_count": self.findings.count,
             "notices": self.notices,
             "not_checked": self.unchecked,
+            "comparisons": [comparison.to_value() for comparison in self.comparisons],
+            "culprits": [culprit.to_value() for culprit in self.culprits],
             "sentence": self.sentence,
         }
 

@@ -35,4 +35,6 @@ RULES: dict[str, Rule] = {
     "AUDIT-19": Rule("archived certificates do not contradict one another or what is final", "A4, A16"),
     "AUDIT-20": Rule("archived evidence convicts whom it accuses", "A14"),
     "AUDIT-21": Rule("the tips that the replica states are where the authors' chains end", "L6"),
+    "AUDIT-22": Rule("two checkpoints that quorums cosigned are of one history", "L9, L10, T1"),
+    "AUDIT-23": Rule("certificates of quorums do not exclude one another from one replica to another", "A4, A14, A16"),
 }

@@ -6,7 +6,8 @@ wrong with it, and then the culprit is looked for leaf by leaf.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -26,11 +27,12 @@ from glasslog.predicates.evidence import EVIDENCE_TYPE
 from glasslog.shapes import Shapes
 from glasslog.tiles import split_entries
 
-_HEADER, _SEAL = b"\x82\x03", b"\x87\x02"
+_HEADER, _SEAL, _STATEMENT = b"\x82\x03", b"\x87\x02", b"\x84\x00"
+_LONG_TEXT = 0x78  # the head of a text of 24 to 255 bytes
 _GENESIS, _MEMBERSHIP = b"\x86\x04", b"\x83\x05"
 _MARKS = frozenset((_HEADER, _SEAL, _GENESIS, _MEMBERSHIP))  # how leaves begin that are no author's entries
 _EVIDENCE = EVIDENCE_TYPE.encode()
-EVIDENCE_MAX = 1_024  # evidence entries judged in one audit: anybody may accuse, and a report has to end
+EVIDENCE_MAX = 256  # evidence entries of one author judged in one audit: anybody may accuse, and a report has to end
 _AUTHORED = (LeafKind.STATEMENT, LeafKind.SEALED, LeafKind.SIGNED)
 
 
@@ -62,6 +64,8 @@ class Walk:
         self.blocks = 0
         self.entries = 0
         self.evidence: list[tuple[int, bytes]] = []
+        self.evidence_left = 0  # over their authors' numbers
+        self._accusations: Counter[bytes] = Counter()
         self._tree = tree
         self._findings = findings
         self._on_founded: list[Callable[[Genesis, Membership], None]] = []
@@ -92,8 +96,8 @@ class Walk:
         leaves = self._split(run.bundle)
         hashes = merkle.hash_leaves(leaves)
         at = self._found(leaves, hashes) if self.membership is None else 0
-        if _EVIDENCE in run.bundle and len(self.evidence) < EVIDENCE_MAX:
-            self.evidence += [(run.first_index + i, leaf) for i, leaf in enumerate(leaves) if _EVIDENCE in leaf]
+        if _EVIDENCE in run.bundle:
+            self._keep_evidence(run.first_index, leaves)
         marks = [i for i, leaf in enumerate(leaves) if leaf[:2] in _MARKS]
         for mark in marks:
             if mark >= at:
@@ -134,6 +138,18 @@ class Walk:
     def _lose(self, rule: str, index: int, fact: str) -> None:
         self._findings.at_leaf(rule, index, fact)
         raise TrackLostError
+
+    def _keep_evidence(self, first: int, leaves: Sequence[bytes]) -> None:
+        """Keep what may be evidence, each author's up to a number: no flood of accusations hides another's."""
+        for index, leaf in enumerate(leaves, first):
+            if leaf[:2] != _STATEMENT or _EVIDENCE not in leaf:
+                continue
+            author = leaf[3 : 3 + (leaf[2] & 0x1F)] if leaf[2] != _LONG_TEXT else leaf[4 : 4 + leaf[3]]
+            self._accusations[author] += 1
+            if self._accusations[author] <= EVIDENCE_MAX:
+                self.evidence.append((index, leaf))
+            else:
+                self.evidence_left += 1
 
     # --- genesis ----------------------------------------------------------------------------------
 
