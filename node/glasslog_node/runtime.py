@@ -46,6 +46,7 @@ from glasslog.identity import verify_ed25519
 from glasslog.membership import read_genesis
 from glasslog.predicates.evidence import evidence_statement
 from glasslog.statement import encode_statement
+from glasslog_node.allowance import Allowances
 from glasslog_node.batches import batch_of
 from glasslog_node.errors import RequestError
 from glasslog_node.network.transport import (
@@ -66,6 +67,7 @@ INDEX_SECONDS = 2.0
 INDEX_LEAVES = 20_000  # at a time at rest: about a quarter of a second
 INDEX_LEAVES_BUSY = 1_000  # at a time otherwise
 REST_MS = 3_000
+DROPPED_SECONDS = 60.0  # between two log lines about what was dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Runtime:
         }
         self.outbox = Outbox(store, transport, self, audiences, metrics)
         self._serving = Serving(store, transport)
+        self._allowances = Allowances()
         metrics.sent_bytes.set_function(lambda: sum(peer.sent_bytes for peer in transport.peers().values()))
         metrics.received_bytes.set_function(lambda: sum(peer.received_bytes for peer in transport.peers().values()))
         # What is published and durable here; the replica's own figure may be ahead of the disk.
@@ -145,6 +148,7 @@ class Runtime:
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._read_transport)
             nursery.start_soon(self._check_readers)
+            nursery.start_soon(self._log_dropped)
             if self.index is not None:
                 nursery.start_soon(self._index_when_idle, self.index)
             if self.author is not None:
@@ -156,7 +160,10 @@ class Runtime:
 
     def step(self, event: Event) -> None:
         """Step the replica and queue what it returns."""
-        self.outbox.put(self.replica.step(now(), event))
+        effects = self.replica.step(now(), event)
+        for effect in effects:
+            self._allowances.note_asked(effect)
+        self.outbox.put(effects)
         self.metrics.view.set(self.replica.view)
         self._rescheduled.set()
 
@@ -185,6 +192,7 @@ class Runtime:
                     self._log.info("peer lost", peer=peer, reason=reason)
                     if code is not None:
                         self.outbox.put([Misbehaved(peer, code, reason)])
+                    self._allowances.forget_asked(peer)
                     self.step(PeerDown(peer))
                 case MessageReceived(peer, data) | GossipReceived(peer, _, data):
                     self._receive(peer, data)
@@ -192,6 +200,9 @@ class Runtime:
 
     def _receive(self, peer: str, data: bytes) -> None:
         """Where bytes of others become messages: the one place that catches what is wrong with them."""
+        if not self._allowances.take(peer, data, trio.current_time()):
+            self.metrics.dropped.labels(peer=peer).inc()
+            return
         try:
             message: Message = decode_message(data)
             if peer == self.name:
@@ -218,6 +229,13 @@ class Runtime:
         """Whether nothing is under way and nothing was for a while: between two heights there is often no work."""
         quiet = trio.current_time() * 1000 - self.replica.progress_at
         return not self.replica.has_work() and quiet > REST_MS
+
+    async def _log_dropped(self) -> None:
+        """Say once a minute who sent more than its allowance: a line for each message would be a flood too."""
+        while True:
+            await trio.sleep(DROPPED_SECONDS)
+            for peer, count in self._allowances.take_dropped().items():
+                self._log.warning("dropped messages of a peer that sends too many", peer=peer, count=count)
 
     async def _check_readers(self) -> None:
         while True:

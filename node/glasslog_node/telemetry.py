@@ -80,6 +80,9 @@ class Metrics:
         self.misbehaved = Counter(
             "glasslog_peer_faults", "Peers' messages refused, by peer and code", ["peer", "code"], registry=registry
         )
+        self.dropped = Counter(
+            "glasslog_peer_dropped", "Peers' messages dropped, over their allowance", ["peer"], registry=registry
+        )
         self.sent_bytes = Gauge("glasslog_sent_bytes", "Bytes sent to peers", registry=registry)
         self.received_bytes = Gauge("glasslog_received_bytes", "Bytes received from peers", registry=registry)
         rss = Gauge("glasslog_rss_anonymous_bytes", "Anonymous resident memory of this process", registry=registry)
