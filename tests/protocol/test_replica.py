@@ -360,15 +360,23 @@ def answer(bench: Bench, voter: int, view: int, published: int = 0) -> list[Effe
 def test_lost_state_keeps_silent_until_a_view_two_above_all_answers_is_final() -> None:
     """A10: W = 3, so a finalization in view 4 is not enough, one in view 5 is."""
     bench = Bench(lost=True)
-    for voter, view in ((1, 2), (2, 3)):
+    for voter, view in ((1, 2), (2, 3), (3, 0)):
         answer(bench, voter, view)
     assert own_kinds(bench.finalize(4, ONE)) == []
     assert bench.replica.recovery is not None
-    answer(bench, 3, 0)
     effects = bench.finalize(5, TWO)
     assert [record.view for record in records(effects) if isinstance(record, StateRecovered)] == [5]
     assert [effect for effect in effects if isinstance(effect, Cosign)]
     assert not bench.durable.lost
+
+
+def test_lost_state_keeps_silent_until_all_of_n_minus_f_have_answered() -> None:
+    """A10: two of four are no quorum, however low what they certified."""
+    bench = Bench(lost=True)
+    for voter in (1, 2):
+        answer(bench, voter, 0)
+    assert own_kinds(bench.finalize(4, ONE)) == []
+    assert bench.replica.recovery is not None
 
 
 def test_author_that_lost_state_goes_on_after_the_last_block_that_anybody_shows() -> None:

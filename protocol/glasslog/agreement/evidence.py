@@ -40,13 +40,6 @@ class Evidence:
     first: bytes
     second: bytes
 
-    @property
-    def place(self) -> int:
-        """The view the votes are of, or the number of the forked block."""
-        if self.fault is Fault.AUTHOR_FORK:
-            return decode_header_leaf(self.first)[0].seq
-        return _read_vote(self.first).view
-
     def encode(self) -> bytes:
         """Return the canonical bytes that enter the ledger."""
         return codec.encode([EVIDENCE_DOMAIN, self.fault.value, self.epoch, self.accused, self.first, self.second])
@@ -89,12 +82,14 @@ def verify_evidence(evidence: Evidence, membership: Membership, verify: Verify) 
         SignatureError: a statement is not by the accused.
         AdmissionError: an honest key could have signed both.
     """
+    if evidence.epoch != membership.epoch:  # also of a fork, or one fork would be evidence under any epoch
+        raise AdmissionError("EVIDENCE-04", "evidence of another epoch")
     if evidence.fault is Fault.AUTHOR_FORK:
         _verify_fork(evidence, membership, verify)
         return
     votes = [_read_vote(data) for data in (evidence.first, evidence.second)]
     for vote in votes:
-        if vote.epoch != membership.epoch or vote.epoch != evidence.epoch:
+        if vote.epoch != evidence.epoch:
             raise AdmissionError("EVIDENCE-04", "a vote of another epoch")
         if vote.voter >= len(membership.validators) or membership.validators[vote.voter].name != evidence.accused:
             raise AdmissionError("EVIDENCE-05", "a vote of another validator")

@@ -45,7 +45,6 @@ from glasslog.agreement.messages import (
 )
 from glasslog.block import Block, Ref, ref_of, verify_block, verify_header
 from glasslog.errors import AdmissionError
-from glasslog.ledger import Admitted
 from glasslog.limits import HAVES_MAX, REQUEST_BLOCKS_MAX
 
 if TYPE_CHECKING:
@@ -214,8 +213,7 @@ class Inbox:
         )
         ref = ref_of(header, body.header)
         tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
-        for sibling in r.shelf.siblings(ref):
-            self._accuse_fork(sibling, body.header)
+        self._accuse_fork(ref, body.header)
         r.wants.fetcher.arrived(ref.author, r.now.mono)
         if not r.shelf.may_hold(ref, tip, named=r.wants.fetcher.is_named(ref.author)):
             return False
@@ -231,9 +229,9 @@ class Inbox:
         self._note_haves()
         return True
 
-    def _accuse_fork(self, held: Admitted, header: bytes) -> None:
-        evidence = of_headers(self._r.membership.epoch, held.ref.author, held.leaf, header)
-        self._r.accuse(evidence)
+    def _accuse_fork(self, ref: Ref, header: bytes) -> None:
+        for other in self._r.shelf.other_sides(ref):
+            self._r.accuse(of_headers(self._r.membership.epoch, ref.author, other, header))
 
     def _note_haves(self) -> None:
         """Say how far every author's chain is now held without a gap, where that has grown (A9)."""
@@ -274,7 +272,9 @@ class Inbox:
             header = verify_header(
                 leaf, genesis_hash=r.membership.genesis_hash, author_key=r.membership.author_key, verify=r.config.verify
             )
-            is_news |= r.wants.hint(ref_of(header, leaf), peer)
+            ref = ref_of(header, leaf)
+            self._accuse_fork(ref, leaf)
+            is_news |= r.wants.hint(ref, peer)
         return is_news
 
     def _block_request(self, peer: str, request: BlockRequest) -> None:

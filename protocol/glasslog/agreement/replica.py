@@ -127,7 +127,7 @@ class Replica:
             assert completed is None, "a quorum of one"
         for data in durable.evidence:
             known = decode_evidence(data)
-            self.accused.add((known.accused, known.fault.value, known.place))
+            self.accused.add((known.accused, known.fault.value, known.epoch))
             self.emit(Report(data))  # the crash may have come before it was entered
 
     # --- the seam ---------------------------------------------------------------------------------
@@ -205,8 +205,8 @@ class Replica:
         self.shelf.hold(Admitted.of(block))
 
     def accuse(self, evidence: Evidence) -> None:
-        """Keep and report evidence, once for each accused, fault and place (view or block number) (A14)."""
-        key = (evidence.accused, evidence.fault.value, evidence.place)
+        """Keep and report evidence, once for each accused, fault and epoch: more would only fill the ledger (A14)."""
+        key = (evidence.accused, evidence.fault.value, evidence.epoch)
         if key in self.accused:
             return
         self.accused.add(key)

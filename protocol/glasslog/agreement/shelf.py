@@ -15,14 +15,17 @@ from glasslog.errors import AdmissionError
 from glasslog.ledger import Admitted, Tip
 from glasslog.limits import FORK_SIBLINGS_MAX, PENDING_BLOCKS_PER_AUTHOR_MAX, REQUEST_BLOCKS_MAX
 
+FINAL_HEADERS_MAX = 64  # of an author, kept so that a late fork of a final block is evidence still
+
 
 @dataclass(slots=True)
 class _Author:
-    """One author's held blocks by hash, in order of arrival, and each validator's last Have."""
+    """One author's held blocks by hash, in order of arrival, each validator's last Have, and the last final headers."""
 
     blocks: dict[bytes, Admitted] = field(default_factory=dict[bytes, Admitted])
     haves: dict[int, Ref] = field(default_factory=dict[int, Ref])
     supported_since: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    final: dict[int, tuple[bytes, bytes]] = field(default_factory=dict[int, tuple[bytes, bytes]])  # seq: hash, header
 
 
 @dataclass(slots=True)
@@ -58,6 +61,11 @@ class Shelf:
         """Return the held blocks with the same author and number but another hash: a fork's other side."""
         held = self._author(ref.author).blocks.values()
         return [block for block in held if block.ref.seq == ref.seq and block.ref.hash != ref.hash]
+
+    def other_sides(self, ref: Ref) -> list[bytes]:
+        """Return the header leaves held, or final lately, that fork from *ref*: same author and number (A14)."""
+        final = self._author(ref.author).final.get(ref.seq, (ref.hash, b""))
+        return [block.leaf for block in self.siblings(ref)] + ([] if final[0] == ref.hash else [final[1]])
 
     def may_hold(self, ref: Ref, tip: Tip, *, named: bool) -> bool:
         """Say whether a verified block is to be kept: new, in the window, and no third side of a fork (A9)."""
@@ -133,7 +141,10 @@ class Shelf:
         wanted = tip.hash
         while wanted in state.blocks and wanted not in final:
             final.add(wanted)
-            wanted = state.blocks[wanted].prev
+            block = state.blocks[wanted]
+            state.final[block.ref.seq] = wanted, block.leaf
+            wanted = block.prev
+        state.final = dict(sorted(state.final.items())[-FINAL_HEADERS_MAX:])
         lost: list[Ref] = []
         above: dict[bytes, Admitted] = {}
         for hash_, block in state.blocks.items():
