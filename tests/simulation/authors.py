@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from glasslog.agreement.effects import Received
+from glasslog.agreement.evidence import decode_evidence
 from glasslog.agreement.messages import BlockBody, Have
 from glasslog.block import Block
-from simulation.suite import make_block
+from simulation.suite import make_block, make_statement_entry, seal_block
 
 if TYPE_CHECKING:
     from simulation.cluster import Cluster
@@ -25,6 +26,7 @@ class Lab:
         self._cluster = cluster
         self.name = name
         self.sealed: list[Block] = []
+        self._waiting: list[bytes] = []  # evidence to enter
         self._more = 0
         self._sealing = 0  # blocks planned and not sealed yet
         self._resending = False
@@ -57,14 +59,29 @@ class Lab:
         genesis_hash = cluster.network.membership.genesis_hash
         last = self.sealed[-1] if self.sealed else None
         prev, first = (last.hash, last.next_entry) if last else (genesis_hash, 0)
-        count = cluster.random.randint(1, 3)
-        block = make_block(genesis_hash, self.name, len(self.sealed) + 1, prev, first, count)
+        evidence, self._waiting = self._waiting, []
+        if evidence:
+            entries = [self._state(first + number, found) for number, found in enumerate(evidence)]
+            block = seal_block(genesis_hash, self.name, len(self.sealed) + 1, prev, first, entries)
+        else:
+            count = cluster.random.randint(1, 3)
+            block = make_block(genesis_hash, self.name, len(self.sealed) + 1, prev, first, count)
         self.sealed.append(block)
         cluster.blocks[block.hash] = block
         self._hand_over([block])
         if not self._resending:
             self._resending = True
             cluster.later(RESEND_EVERY, self._resend)
+
+    def enter(self, evidence: bytes) -> None:
+        """State evidence that its node found (A14)."""
+        self._waiting.append(evidence)
+        if len(self._waiting) == 1:
+            self.plan(self._cluster.random.randint(1, 100))
+
+    def _state(self, number: int, evidence: bytes) -> bytes:
+        found = decode_evidence(evidence)
+        return make_statement_entry(self.name, number, evidence, found.fault.value, found.accused)
 
     def _resend(self) -> None:
         """Hand over again what is not final: the node may have crashed before it was durable there."""
@@ -85,6 +102,16 @@ class Lab:
 
     def is_final(self) -> bool:
         return not self._sealing and self.final_seq() == len(self.sealed)
+
+
+class Desk(Lab):
+    """A member that seals nothing but the evidence it finds."""
+
+    def finish(self) -> None:
+        """Healed: evidence needs no tail."""
+
+    def seal_more(self) -> None:
+        """Others keep heights coming."""
 
 
 class Forker:

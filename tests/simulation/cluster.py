@@ -22,6 +22,7 @@ from glasslog.agreement.effects import (
     Cosigned,
     Effect,
     Event,
+    EvidenceFound,
     Now,
     PeerDown,
     PeerUp,
@@ -32,19 +33,22 @@ from glasslog.agreement.effects import (
     ServeRun,
     Tick,
 )
+from glasslog.agreement.evidence import Fault, decode_evidence
 from glasslog.agreement.messages import Message
 from glasslog.agreement.replica import Replica
 from glasslog.block import Block
-from simulation.authors import Forker, Lab
-from simulation.byzantine import Byzantine, make_byzantine
+from simulation.authors import Desk, Forker, Lab
+from simulation.byzantine.behaviour import Byzantine
+from simulation.byzantine.registry import make_byzantine
 from simulation.invariants import Oracle, Violation
-from simulation.node import Disk, Node, fresh_disk
+from simulation.links import Links
+from simulation.node import Node, fresh_disk, member_of
 from simulation.suite import CheapNotes, make_network
 from simulation.swarm import Swarm
 from simulation.transcript import Transcript
+from simulation.weather import Weather
 
 WALL_AT_START = 10_000_000
-CHAOS_EVERY = 100
 JUDGE_EVERY = 250
 VIEWS_TO_FINALITY = 20
 PUBLICATION_GAP_MAX = 4_000
@@ -57,7 +61,7 @@ class Cluster:
 
     def __init__(self, swarm: Swarm, make_replica: MakeReplica = Replica, transcript: Transcript | None = None) -> None:
         self.swarm = swarm
-        self.random = Random(swarm.seed * 64 + swarm.validators)
+        self.random = Random(f"cluster {swarm.stream}")
         self.transcript = transcript
         authors = ("forker", "lab") if swarm.forker else ("lab",)
         self.network = make_network(swarm.validators, authors, ("watch",) if swarm.observer else ())
@@ -65,30 +69,39 @@ class Cluster:
         self.now = 0
         self.events = 0
         self.faults: Counter[str] = Counter()
+        self.deeds: Counter[str] = Counter()  # of faulty validators
+        self.evidence: Counter[str] = Counter()  # in the ledger at the end, by what it convicts of
         self.blocks: dict[bytes, Block] = {}
         faulty = self.network.validators[swarm.validators - len(swarm.behaviours) :]
         self.honest = [name for name in self.network.names if name not in faulty and name != "forker"]
         self.oracle = Oracle(swarm, self.network, set(self.honest), self.blocks)
         self.nodes = {name: self._make_node(name, make_replica) for name in self.network.names if name != "forker"}
-        self.byzantine: dict[str, Byzantine] = {
-            name: make_byzantine(behaviour, self, self.nodes[name])
+        self.nodes |= {
+            name + "'": self._make_node(name + "'", make_replica)
             for name, behaviour in zip(faulty, swarm.behaviours, strict=True)
+            if behaviour == "twins"
         }
-        self.labs = [Lab(self, "lab")] + ([Lab(self, "v0")] if swarm.authoring_validator and not swarm.lost else [])
+        self.byzantine: dict[str, Byzantine] = {
+            seat: make_byzantine(dict(zip(faulty, swarm.behaviours, strict=True))[node.member], self, node)
+            for seat, node in self.nodes.items()
+            if node.member in faulty
+        }
+        self.labs = [Lab(self, "lab")]
+        if swarm.authoring_validator and not swarm.lost:
+            self.labs.append(Lab(self, self.network.validators[0]))
         self.forker = Forker(self, swarm.forker) if swarm.forker else None
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._entered: set[tuple[str, Fault]] = set()
+        self.queue: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
-        self._cut: frozenset[str] = frozenset()
-        self._snapshot: Disk | None = None
+        self._has_twins = "twins" in swarm.behaviours
+        self.links = Links(self)
+        self.weather = Weather(self)
         self._healed_at_view = self._healed_at_height = 0
         self._unpublished: deque[tuple[int, int]] = deque()  # (when it was final, size), oldest first
         self.is_done = False
 
     def _make_node(self, name: str, make_replica: MakeReplica) -> Node:
-        skew = self.random.randint(-self.swarm.clock_skew, self.swarm.clock_skew)
-        return Node(
-            name, self.network, self.notes, self.swarm.timing, fresh_disk(self.network), make_replica, skew
-        )  # fmt: skip
+        return Node(name, self.network, self.notes, self.swarm.timing, fresh_disk(self.network), make_replica)
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -98,51 +111,58 @@ class Cluster:
 
     def later(self, delay: float, action: Callable[[], None]) -> None:
         self._count += 1
-        heapq.heappush(self._queue, (self.now + int(delay), self._count, action))
+        heapq.heappush(self.queue, (self.now + int(delay), self._count, action))
 
     def run(self) -> None:
         """Run the seed to its end."""
         for name in self.nodes:
-            self._boot(name)
+            self.boot(name)
         for lab in self.labs:
             lab.start()
         if self.forker is not None:
             self.forker.start()
-        self.later(CHAOS_EVERY, self._chaos)
+        for behaviour in self.byzantine.values():
+            behaviour.start()
         self.later(self.swarm.heal_at, self._heal)
-        if self.swarm.lost:
-            at = self.random.randrange(self.swarm.heal_at // 4, self.swarm.heal_at)
-            self.later(self.random.randrange(at), self._take_snapshot)
-            self.later(at, self._lose_state)
+        self.weather.start()
         while not self.is_done:
-            self.now, _, action = heapq.heappop(self._queue)
-            action()
+            self.take_next()
+        self.evidence.update(self.oracle.judge_end())
+
+    def take_next(self) -> None:
+        """Go on to the next thing that happens."""
+        self.now, _, action = heapq.heappop(self.queue)
+        action()
 
     # --- stepping ---------------------------------------------------------------------------------
 
     def step(self, name: str, event: Event) -> None:
         """Give one node one event and carry out what it answers."""
         node = self.nodes[name]
+        if node.backlog is not None:
+            node.backlog.append(partial(self.step, name, event))
+            return
         self.events += 1
         if self.transcript is not None:
             self.transcript.event(self.now, name, event)
-        if isinstance(event, PeerUp):
+        if isinstance(event, Received):
+            if name in self.byzantine:
+                self.byzantine[name].received(event.message)
+        elif isinstance(event, PeerUp):
             node.peers.add(event.peer)
         elif isinstance(event, PeerDown):
             node.peers.discard(event.peer)
-        elif name in self.byzantine and isinstance(event, Received):
-            self.byzantine[name].received(event.message)
         self._take(node, node.replica.step(self._clock(node), event))
 
     def _clock(self, node: Node) -> Now:
-        return Now(self.now - node.booted_at, WALL_AT_START + self.now + node.skew)
+        return Now((self.now - node.booted_at) * node.rate // 1_000, WALL_AT_START + self.now + node.skew)
 
     def _take(self, node: Node, effects: Iterable[Effect]) -> None:
         node.outbox.extend(effects)
         self._flush(node)
         if not node.alive or node.replica.deadline is None:
             return
-        at = node.replica.deadline + node.booted_at
+        at = node.booted_at - (-node.replica.deadline * 1_000 // node.rate)
         if node.tick_at is None or at < node.tick_at:
             node.tick_at = at
             self.later(max(at - self.now, 0), partial(self._tick, node, node.life, at))
@@ -151,7 +171,7 @@ class Cluster:
         if node.alive and node.life == life and node.tick_at == at:
             node.tick_at = None
             deadline = node.replica.deadline
-            if deadline is not None and deadline + node.booted_at > self.now:
+            if deadline is not None and node.booted_at - (-deadline * 1_000 // node.rate) > self.now:
                 self._take(node, ())
             elif deadline is not None:
                 self.step(node.name, Tick())
@@ -168,14 +188,16 @@ class Cluster:
                 continue
             batch = list(outbox)
             outbox.clear()
-            if self.swarm.sync:
+            if time := self.weather.draw_sync(node):
                 node.in_sync = batch
-                self.later(self.random.randint(1, self.swarm.sync), partial(self._synced, node, node.life))
+                self.later(time, partial(self._synced, node, node.life))
                 return
             self._carry_out_all(node, batch, grouped=False)
 
     def _synced(self, node: Node, life: int) -> None:
-        if node.alive and node.life == life and node.in_sync is not None:
+        if node.backlog is not None:
+            node.backlog.append(partial(self._synced, node, life))
+        elif node.alive and node.life == life and node.in_sync is not None:
             batch, node.in_sync = node.in_sync, None
             self._carry_out_all(node, batch, grouped=True)
             self._flush(node)
@@ -186,12 +208,7 @@ class Cluster:
             batch = [effect for effect in batch if isinstance(effect, Persist)] + [
                 effect for effect in batch if not isinstance(effect, Persist)
             ]
-        boundary = None
-        if self.is_chaos and self._may_crash(node) and self.random.random() < self.swarm.crash_at_boundary:
-            persists = sum(isinstance(effect, Persist) for effect in batch)
-            boundary = self.random.choice((0, self.random.randint(persists, len(batch))))
-            if not grouped:
-                boundary = self.random.randint(0, len(batch))
+        boundary = self.weather.draw_boundary(node, batch, grouped=grouped)
         for position, effect in enumerate(batch):
             if position == boundary:
                 break
@@ -199,8 +216,7 @@ class Cluster:
             if not node.alive:
                 return
         if boundary is not None:
-            self.faults["crash between effects"] += 1
-            self._crash(node)
+            self.crash(node)
 
     def _carry_out(self, node: Node, effect: Effect) -> None:
         if self.transcript is not None:
@@ -211,7 +227,10 @@ class Cluster:
                 for record in records:
                     if is_honest:
                         self.oracle.on_record(node.name, record)
-                    node.disk.apply(record)
+                node.persist(records)
+                for record in records:
+                    if is_honest and isinstance(record, EvidenceFound):
+                        self._enter(node.name, record.evidence)
             case Send(peer, message):
                 self._emit(node, (peer,), message, is_honest)
             case Broadcast(audience, message):
@@ -227,6 +246,20 @@ class Cluster:
                 pass
         if is_honest:
             self.oracle.on_effect(node.name, effect)
+
+    def _enter(self, name: str, evidence: bytes) -> None:
+        """A14: the first honest member that finds it, may author and will not lose its place, states it."""
+        names, found = self.network.validators, decode_evidence(evidence)
+        if name in self.network.observers or (self.swarm.lost and name in names[: self.swarm.losers]):
+            return
+        if (found.accused, found.fault) in self._entered:
+            return  # every node states its own; a copy for each of them would cost as much as all the rest of a run
+        self._entered.add((found.accused, found.fault))
+        desk = next((lab for lab in self.labs if lab.name == name), None)
+        if desk is None:
+            desk = Desk(self, name)
+            self.labs.append(desk)
+        desk.enter(evidence)
 
     def _serve(self, node: Node, effect: ServeBlocks | ServeRun, is_honest: bool) -> None:
         if isinstance(effect, ServeRun):
@@ -246,42 +279,50 @@ class Cluster:
     def _emit(self, node: Node, peers: Iterable[str], message: Message, is_honest: bool) -> None:
         if is_honest:
             self.oracle.on_send(node.name, message)
-        elif not self.byzantine[node.name].may_send(message):
-            return
+        else:
+            peers = self.byzantine[node.name].recipients(message, tuple(peers))
         for peer in peers:
             self.send(node.name, peer, message)
 
     def send(self, sender: str, receiver: str, message: Message) -> None:
-        """Put one message on its way, or lose it."""
-        target = self.nodes.get(receiver)
-        if target is None:
+        """Put one message on its way, or lose it. What is addressed to twins reaches those that the masks let it."""
+        if not self._has_twins:
+            self._transmit(sender, receiver, message)
             return
-        if not self.is_chaos:
-            self.later(self.random.randint(2, 15), partial(self._arrive, sender, target, message))
+        for seat in (receiver, receiver + "'") if receiver + "'" in self.nodes else (receiver,):
+            if self._is_masked(seat, sender) or self._is_masked(sender, seat):
+                self.deeds["twins: messages masked"] += 1
+            else:
+                self._transmit(sender, seat, message)
+
+    def _is_masked(self, seat: str, peer: str) -> bool:
+        behaviour = self.byzantine.get(seat)
+        return behaviour is not None and not behaviour.reaches(member_of(peer))
+
+    def _transmit(self, sender: str, receiver: str, message: Message) -> None:
+        if receiver not in self.nodes:
             return
-        random, swarm = self.random, self.swarm
-        if (sender in self._cut) != (receiver in self._cut) or random.random() < swarm.loss:
-            self.faults["lost"] += 1
-            return
-        delay = random.expovariate(1 / swarm.delay) + 1
-        if swarm.late and random.random() < swarm.late:
-            self.faults["late"] += 1
-            delay += random.uniform(100, 3_000)
-        if swarm.duplicate and random.random() < swarm.duplicate:
-            self.faults["duplicated"] += 1
-            self.later(random.uniform(1, 1_000), partial(self._arrive, sender, target, message))
-        self.later(delay, partial(self._arrive, sender, target, message))
+        if self.is_chaos:
+            self.links.transmit(sender, receiver, message)
+        else:
+            self.later(2 + self.random.random() * 14, partial(self.arrive, sender, receiver, message))
 
-    def _arrive(self, sender: str, node: Node, message: Message) -> None:
-        if node.alive:
-            self.step(node.name, Received(sender, message))
+    def arrive(self, sender: str, receiver: str, message: Message) -> None:
+        """What was sent is here."""
+        node = self.nodes[receiver]
+        if node.is_full:
+            self.faults["lost from a full queue"] += 1
+        elif node.alive:
+            self.step(receiver, Received(member_of(sender), message))
 
-    # --- crashes, partitions, lost state ------------------------------------------------------------
+    # --- starts and crashes ---------------------------------------------------------------------------
 
-    def _may_crash(self, node: Node) -> bool:
+    def may_fail(self, node: Node) -> bool:
+        """Faulty validators are spared the weather: they are trouble enough."""
         return node.name not in self.byzantine
 
-    def _boot(self, name: str) -> None:
+    def boot(self, name: str) -> None:
+        """Start a node from its disk, and connect it to the others that are up."""
         node = self.nodes[name]
         if node.alive:
             return
@@ -290,86 +331,52 @@ class Cluster:
             self.transcript.note(self.now, name, "starts")
         self._take(node, node.replica.start(self._clock(node)))
         for peer in self.nodes.values():
-            if peer is not node and peer.alive:
+            if peer.member != node.member and peer.alive:
                 self.later(self.random.randint(1, 30), partial(self._connect, node, node.life, peer, peer.life))
 
     def _connect(self, one: Node, life: int, other: Node, other_life: int) -> None:
         if one.alive and other.alive and (one.life, other.life) == (life, other_life):
-            self.step(one.name, PeerUp(other.name))
-            self._deliver(other, other_life, PeerUp(one.name))
+            self.step(one.name, PeerUp(other.member))
+            self._deliver(other, other_life, PeerUp(one.member))
 
-    def _crash(self, node: Node) -> None:
+    def crash(self, node: Node) -> None:
+        """Take a node down, sometimes all honest ones, and have them come back."""
         if not node.alive:
             return
+        self.faults["unsynced write lost"] += node.in_sync is not None
         node.crash()
         self.faults["crash"] += 1
         if self.transcript is not None:
             self.transcript.note(self.now, node.name, "crashes")
         delay = self.random.expovariate(1 / 400)
-        self.later(delay, partial(self._boot, node.name))
+        self.later(max(delay, node.full_until - self.now), partial(self.boot, node.name))
         for peer in self.nodes.values():
             if peer.alive:
                 self.later(self.random.randint(1, 200), partial(self._lose_peer, peer, peer.life, node, node.life))
         if self.random.random() < self.swarm.storm:
             self.faults["everybody crashes"] += 1
             for other in self.nodes.values():
-                if self._may_crash(other) and other.alive:
+                if self.may_fail(other) and other.alive:
+                    self.faults["unsynced write lost"] += other.in_sync is not None
                     other.crash()
-                    self.later(delay + self.random.expovariate(1 / 100), partial(self._boot, other.name))
+                    self.later(delay + self.random.expovariate(1 / 100), partial(self.boot, other.name))
 
     def _lose_peer(self, node: Node, life: int, peer: Node, peer_life: int) -> None:
-        if node.alive and node.life == life and (not peer.alive or peer.life == peer_life) and peer.name in node.peers:
-            self.step(node.name, PeerDown(peer.name))
-
-    def _chaos(self) -> None:
-        """Faults that come with time, ten times a second."""
-        if not self.is_chaos:
-            return
-        swarm, random = self.swarm, self.random
-        self.later(CHAOS_EVERY, self._chaos)
-        per_tick = CHAOS_EVERY / 1_000
-        if swarm.partition and random.random() < swarm.partition * per_tick * 4:
-            names = list(self.nodes)
-            is_new = random.random() < 0.5
-            self._cut = frozenset(random.sample(names, random.randrange(1, len(names)))) if is_new else frozenset()
-            self.faults["partition"] += is_new
-        for node in self.nodes.values():
-            if swarm.crash and self._may_crash(node) and random.random() < swarm.crash * per_tick:
-                self._crash(node)
-        if swarm.clock_jump and random.random() < per_tick / 4:
-            node = self.nodes[random.choice(self.network.validators)]
-            node.skew = random.randint(-3_600_000, 3_600_000)
-            self.faults["clock jump"] += 1
-
-    def _take_snapshot(self) -> None:
-        self._snapshot = self.nodes["v0"].disk.copy()
-
-    def _lose_state(self) -> None:
-        """v0 is killed, and comes back with an empty disk or an older copy of it: it counts as faulty now (A10)."""
-        node = self.nodes["v0"]
-        node.crash()
-        self.faults["lost state"] += 1
-        old = self._snapshot if self.swarm.lost == "rolled-back" else None
-        node.disk = old or fresh_disk(self.network)
-        node.disk.durable.lost = True
-        witness = self.oracle.witnesses["v0"]
-        witness.lose()
-        durable = node.disk.durable
-        witness.height, witness.floor_view = durable.floor.height, durable.floor.view
-        if self.transcript is not None:
-            self.transcript.note(self.now, "v0", f"loses its state ({self.swarm.lost})")
-        self.later(self.random.expovariate(1 / 300), partial(self._boot, "v0"))
+        is_gone = not peer.alive or peer.life == peer_life
+        if node.alive and node.life == life and is_gone and peer.member in node.peers:
+            self.step(node.name, PeerDown(peer.member))
 
     # --- the liveness phase -------------------------------------------------------------------------
 
     def _heal(self) -> None:
         """End all faults that the network is allowed to wait out; wake the dead; repair the clocks."""
-        self._cut = frozenset()
+        self.links.join()
         if self.transcript is not None:
             self.transcript.note(self.now, "network", "heals")
         for node in self.nodes.values():
             node.skew = max(-4_000, min(4_000, node.skew))
-            self._boot(node.name)
+            self.weather.resume(node, node.life)
+            self.boot(node.name)
         voting = [self.nodes[name] for name in self.network.validators if name in self.honest]
         self._healed_at_view = max(node.replica.view for node in voting)
         self._healed_at_height = len(self.oracle.chain)

@@ -6,7 +6,6 @@ tests): a person reads it from top to bottom, and the test compares it to the le
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from random import Random
@@ -52,15 +51,15 @@ class Stage(Cluster):
         behaviours = (faulty,) if faulty else ()
         swarm = Swarm(validators, 0, heal_at=0, behaviours=behaviours, observer=observer, lost="wiped", storm=0.0)
         super().__init__(swarm, transcript=Transcript())
-        self.random = Steady()
+        self.random = self.weather.random = Steady()
         self._losses: list[tuple[set[str], set[str], set[str]]] = []
         for name in self.nodes:
-            self._boot(name)
+            self.boot(name)
 
     def send(self, sender: str, receiver: str, message: Message) -> None:
         if receiver not in self.nodes or self._is_lost(sender, receiver, message):
             return
-        self.later(LATENCY, partial(self._arrive, sender, self.nodes[receiver], message))
+        self.later(LATENCY, partial(self.arrive, sender, receiver, message))
 
     def _is_lost(self, sender: str, receiver: str, message: Message) -> bool:
         assert self.transcript is not None
@@ -71,6 +70,9 @@ class Stage(Cluster):
             and ("*" in words or any(said.startswith(word) for word in words))
             for senders, receivers, words in self._losses
         )
+
+    def _enter(self, name: str, evidence: bytes) -> None:
+        """A script says what is sealed; evidence is shown, not entered."""
 
     # --- commands ---------------------------------------------------------------------------------
 
@@ -97,9 +99,8 @@ class Stage(Cluster):
 
     def _run(self, milliseconds: str) -> None:
         end = self.now + int(milliseconds)
-        while self._queue and self._queue[0][0] <= end:
-            self.now, _, action = heapq.heappop(self._queue)
-            action()
+        while self.queue and self.queue[0][0] <= end:
+            self.take_next()
         self.now = end
 
     def _seal(self, author: str, count: str = "1") -> None:
@@ -135,10 +136,10 @@ class Stage(Cluster):
 
     def _rise(self, names: str) -> None:
         for name in sorted(self._names(names)):
-            self._boot(name)
+            self.boot(name)
 
     def _wipe(self) -> None:
-        self._lose_state()
+        self.weather.lose_state(self.network.validators[0])
 
     def _show(self) -> list[str]:
         rows = list[str]()

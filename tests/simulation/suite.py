@@ -14,9 +14,11 @@ from hashlib import blake2b, sha256
 from glasslog import codec
 from glasslog.agreement.messages import Cosignature
 from glasslog.block import Block, build_block
-from glasslog.entry import Genesis, LeafKind, Member, MembershipLeaf, Role, encode_leaf, entry_prefix
+from glasslog.entry import Genesis, LeafKind, Member, MembershipLeaf, Role, encode_leaf, entry_prefix, number_entry
 from glasslog.errors import DecodeError
 from glasslog.membership import Membership, read_genesis
+from glasslog.predicates.evidence import evidence_statement
+from glasslog.statement import encode_statement
 
 GENESIS_TIME = 1_000
 QUOTA_ENTRIES = 64
@@ -71,7 +73,8 @@ class Network:
 
 @cache
 def make_network(validators: int, authors: tuple[str, ...] = ("lab",), observers: tuple[str, ...] = ()) -> Network:
-    names = tuple(f"v{number}" for number in range(validators))
+    width = len(str(validators - 1))  # sorted by name as by number, also beyond ten
+    names = tuple(f"v{number:0{width}}" for number in range(validators))
     members = [
         make_member(name, Role.VALIDATOR, chr(65 + number // 26) + chr(65 + number % 26), author=True)
         for number, name in enumerate(names)
@@ -129,8 +132,19 @@ def make_entries(author: str, first: int, count: int, salt: int = 0) -> list[byt
 def make_block(
     genesis_hash: bytes, author: str, seq: int, prev: bytes, first: int, count: int, *, time: int = 5, salt: int = 0
 ) -> Block:
+    return seal_block(genesis_hash, author, seq, prev, first, make_entries(author, first, count, salt), time=time)
+
+
+def make_statement_entry(author: str, number: int, evidence: bytes, fault: str, accused: str) -> bytes:
+    """The entry that enters evidence (A14)."""
+    return number_entry(author, number, encode_statement(evidence_statement(evidence, fault=fault, accused=accused)))
+
+
+def seal_block(
+    genesis_hash: bytes, author: str, seq: int, prev: bytes, first: int, entries: Sequence[bytes], *, time: int = 5
+) -> Block:
     return build_block(
-        make_entries(author, first, count, salt),
+        entries,
         genesis_hash=genesis_hash,
         author=author,
         seq=seq,

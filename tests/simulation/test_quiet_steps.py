@@ -21,7 +21,7 @@ class Restless(Replica):
     def step(self, now: Now, event: Event) -> list[Effect]:
         effects, deadline = super().step(now, event), self._deadline
         self._drive()
-        self.missed += self._take()
+        Restless.missed += self._take()
         self._deadline = deadline
         Restless.steps += 1
         return effects
