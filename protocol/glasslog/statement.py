@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
@@ -197,8 +198,7 @@ def to_json(statement: Statement) -> str:
 def _read_members(pairs: list[tuple[str, Value]]) -> Map:
     members: Map = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise DecodeError("STMT-03", f"member {twice!r} stands twice in one object")
     return members
 

@@ -46,7 +46,8 @@ def read_routes(reader: LogReader) -> list[Route]:
 
     async def tile(request: Request) -> Response:
         try:
-            path = parse_tile_path(request.url.path.lstrip("/"))
+            # Not ``request.url``, which also decodes the query, and fails where that is not UTF-8.
+            path = parse_tile_path(f"tile/{request.path_params['path']}")
         except DecodeError as error:
             raise RequestError(error.code, error.fact, "see C2SP tlog-tiles for the paths", status=404) from None
         data = reader.tile(path)

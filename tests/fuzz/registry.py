@@ -1,0 +1,10 @@
+"""Every target, by name."""
+
+from __future__ import annotations
+
+from fuzz.target import Target
+from fuzz.targets import agreement, http, lab, network, node, proofs, values
+
+TARGETS: dict[str, Target] = {
+    target.name: target for group in (values, agreement, proofs, network, node, http, lab) for target in group.TARGETS
+}
