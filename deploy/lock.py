@@ -73,6 +73,8 @@ def read_locks() -> tuple[Lock, ...]:
              ("requirements-build.lock", "requirements.lock")),
         Lock("requirements-check.lock", "what `deploy/run check` needs besides", tuple(groups["check"]),
              ("requirements-build.lock", "requirements.lock", "requirements-test.lock")),
+        Lock("requirements-fuzz.lock", "what `deploy/run soak` needs besides", tuple(groups["fuzz"]),
+             ("requirements-build.lock", "requirements.lock", "requirements-test.lock", "requirements-check.lock")),
     )  # fmt: skip
 
 
@@ -141,6 +143,8 @@ def add_targets(found: dict[str, Locked], folder: Path) -> dict[str, Locked]:
                 for name, locked in found.items()
                 if name not in SOURCE_ONLY and (locked.marker is None or holds(locked.marker, python, architecture))
             ]
+            if not pins:
+                continue  # a list may be for one architecture alone
             for item in report(["--no-deps", *target, *pins]):
                 hashes[canonicalize_name(item["metadata"]["name"])].add(hash_of(item))
     return {name: locked._replace(hashes=frozenset(hashes[name])) for name, locked in found.items()}
