@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 
@@ -16,7 +15,7 @@ from soak import report
 from soak.compiled import CompilationError, compiled_core
 from soak.parts import PARTS, ROOT, Outcome, Part, run_part
 
-_NAMES = click.Choice([part.name for part in PARTS])
+_NAMES = [part.name for part in PARTS]
 _err = Console(stderr=True, highlight=False)
 
 
@@ -44,7 +43,7 @@ def soak(
     *,
     minutes: Annotated[float | None, typer.Option(min=0.1, help="Time for all parts together.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of the simulation; other parts run briefly.")] = None,
-    only: Annotated[list[str] | None, typer.Option(click_type=_NAMES, help="Only this part; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help=f"Only {', '.join(_NAMES)}; may be repeated.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON on standard output.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for report.md, report.json and logs.")] = ROOT / "soak-report",
     resume: Annotated[bool, typer.Option("--resume", help="Add to what the folder holds of the same sources.")] = False,
@@ -53,6 +52,9 @@ def soak(
     """Run the long-running evidence and write one report. Status 0: all held; 1: something failed."""
     if minutes is not None and seeds is not None:
         raise typer.BadParameter("give --minutes or --seeds, not both")
+    unknown = sorted(set(only or ()) - set(_NAMES))
+    if unknown:
+        raise typer.BadParameter(f"there is no part {unknown[0]}; there are {', '.join(_NAMES)}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: each part reports what it has
     out.mkdir(parents=True, exist_ok=True)
     chosen = [part for part in PARTS if not only or part.name in set(only)]
