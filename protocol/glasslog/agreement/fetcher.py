@@ -27,7 +27,7 @@ class Fetcher:
         self._wants: dict[tuple[str, bytes], _Want] = {}
         self._fresh: set[tuple[str, bytes]] = set()
         self._named: set[str] = set()
-        self._arrived: dict[str, int] = {}
+        self._arrived: dict[str, tuple[int, int]] = {}  # by author: the latest block's number, and when it came
 
     def begin(self) -> None:
         """Start a new round of wants: what is not wanted again before ``due`` is given up."""
@@ -56,14 +56,15 @@ class Fetcher:
         """Say whether a proposal or certificate waits for blocks of this author: then no fork limit applies."""
         return author in self._named
 
-    def arrived(self, author: str, now: int) -> None:
-        """A block of this author came: what is missing is probably behind it, so do not ask elsewhere yet.
+    def arrived(self, author: str, seq: int, now: int) -> None:
+        """A block of this author came: what follows it is probably behind it, so do not ask elsewhere yet.
 
-        Bodies are large: under load, asking for one that is on its way already costs more than waiting for it.
+        Bodies are large: under load, asking for one that is on its way already costs more than waiting for it. But an
+        author's newest blocks come all the time: they say nothing of older ones, which a lagging replica needs.
         """
-        self._arrived[author] = now
+        self._arrived[author] = seq, now
         for (name, _), want in self._wants.items():
-            if name == author and want.asked:
+            if name == author and want.asked and want.request.first_seq <= seq <= want.request.last_seq:
                 want.ask_at = now + self._timing.fetch_retry
 
     def due(self, now: int, connected: Iterable[str]) -> tuple[list[tuple[str, BlockRequest]], int | None]:
@@ -74,8 +75,9 @@ class Fetcher:
         for want in self._wants.values():
             sources = [source for source in want.sources if source in reachable]
             if not want.asked:
-                flowing = self._arrived.get(want.request.author, -want.flow) + want.flow
-                want.ask_at = max(want.ask_at, min(flowing, want.latest))
+                seq, at = self._arrived.get(want.request.author, (want.request.first_seq, 0))
+                if seq < want.request.first_seq:
+                    want.ask_at = max(want.ask_at, min(at + want.flow, want.latest))
             if now >= want.ask_at and sources:
                 requests.append((sources[want.asked % len(sources)], want.request))
                 want.asked += 1

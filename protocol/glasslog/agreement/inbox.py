@@ -214,7 +214,7 @@ class Inbox:
         ref = ref_of(header, body.header)
         tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
         self._accuse_fork(ref, body.header)
-        r.wants.fetcher.arrived(ref.author, r.now.mono)
+        r.wants.fetcher.arrived(ref.author, ref.seq, r.now.mono)
         if not r.shelf.may_hold(ref, tip, named=r.wants.fetcher.is_named(ref.author)):
             return False
         block = self.verified(body.header, body.entries)
