@@ -66,7 +66,8 @@ def split_address(value: str) -> tuple[str, int]:
     host, colon, port = value.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65_535:
+    is_number = port.isascii() and port.isdigit() and len(port) <= 5
+    if not colon or not host or not is_number or not 1 <= int(port) <= 65_535:
         raise ValueError("not host:port with a port of 1 to 65535")
     if bracketed or ":" in host:
         if not bracketed:
