@@ -61,12 +61,13 @@ from glasslog_node.serving import Serving
 from glasslog_node.store.index import Index
 from glasslog_node.store.store import Store
 from glasslog_node.submit import Author
-from glasslog_node.telemetry import Metrics
+from glasslog_node.telemetry import Metrics, release_memory
 
 INDEX_SECONDS = 2.0
 INDEX_LEAVES = 20_000  # at a time at rest: about a quarter of a second
 INDEX_LEAVES_BUSY = 1_000  # at a time otherwise
 REST_MS = 3_000
+RELEASE_SECONDS = 20.0
 DROPPED_SECONDS = 60.0  # between two log lines about what was dropped
 
 
@@ -148,6 +149,7 @@ class Runtime:
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._read_transport)
             nursery.start_soon(self._check_readers)
+            nursery.start_soon(self._release_memory)
             nursery.start_soon(self._log_dropped)
             if self.index is not None:
                 nursery.start_soon(self._index_when_idle, self.index)
@@ -243,6 +245,11 @@ class Runtime:
             freed = self.store.check_readers()
             if freed:
                 self._log.info("freed reader slots of processes that died", count=freed)
+
+    async def _release_memory(self) -> None:
+        while True:
+            await trio.sleep(RELEASE_SECONDS)
+            await trio.to_thread.run_sync(release_memory)
 
     # --- what effects ask (outbox.Shell) ------------------------------------------------------------
 

@@ -6,6 +6,7 @@ pulled, never pushed. Neither ever carries a key, a token or a statement's conte
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import re
 import sys
@@ -108,3 +109,14 @@ def read_anonymous_rss() -> float:
     import psutil  # type: ignore[import-untyped]  # publishes no types
 
     return float(psutil.Process().memory_full_info().uss)
+
+
+def release_memory() -> None:
+    """Give the heap's free pages back to the system, where its allocator can (glibc; elsewhere nothing happens).
+
+    Each ended connection leaves a hole as large as its buffers. They are used again and never given back by
+    themselves: after 300 reconnections a node held 6 MB that nothing was in.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import logging
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from glasslog_node.telemetry import Metrics, configure_logging, read_anonymous_rss
+from glasslog_node.telemetry import Metrics, configure_logging, read_anonymous_rss, release_memory
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +77,17 @@ def test_anonymous_memory_grows_with_what_is_allocated() -> None:
     held = bytearray(b"\x01" * (32 << 20))
     assert read_anonymous_rss() - before > 16 << 20
     assert len(held) == 32 << 20
+
+
+def test_holes_that_ended_connections_leave_go_back_to_the_system() -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("this system's allocator cannot be asked to")
+    buffers, kept = [], []
+    for number in range(200):
+        buffers.append(bytearray(b"\x01" * 100_000))
+        kept.append(bytes([number]) * 2_000)
+    del buffers
+    held = read_anonymous_rss()
+    release_memory()
+    assert held - read_anonymous_rss() > 10 << 20
+    assert len(kept) == 200
