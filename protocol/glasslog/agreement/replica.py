@@ -498,14 +498,9 @@ class Replica:
     # --- finality ---------------------------------------------------------------------------------
 
     def _execute(self) -> bool:
-        """Append every height up to the highest finalize certificate, as far as proposals and blocks are here."""
-        final = self.finalize_certificate
-        if final is None or final.view <= self.branches.floor.view:
-            return False
+        """Append every height that is final and leads on from the floor, as far as its blocks are here."""
         try:
-            path = self.branches.path_from_floor(final.digest)
-            if path is None:
-                return False
+            path = self.final_path()
             moved = False
             for digest in path:
                 plan = self.branches.evaluate(digest)
@@ -514,10 +509,29 @@ class Replica:
                 self._finalize(digest)
                 moved = True
         except AdmissionError as error:
-            self.halt("AGREE-02", f"what a quorum made final in view {final.view} is not admissible: {error}")
+            self.halt("AGREE-02", f"what a quorum made final is not admissible: {error}")
             return False
-        self.catchup.ask_again_soon()
-        return True
+        if moved:
+            self.catchup.ask_again_soon()
+        return moved
+
+    def final_path(self) -> list[bytes]:
+        """Return the digests above the floor, oldest first, up to the highest final one whose whole chain is here.
+
+        That need not be the highest certificate's: whoever is far behind gets a run at a time (A18).
+
+        Raises:
+            AdmissionError: a final chain misses the floor: it contradicts what is final.
+        """
+        best = self.finalize_certificate
+        if best is None or best.view <= self.branches.floor.view:
+            return []
+        for _, round_ in sorted(self.tally.rounds.items(), reverse=True):
+            certificate = round_.certificates.get(Kind.FINALIZE)
+            path = None if certificate is None else self.branches.path_from_floor(certificate.digest)
+            if path:
+                return path
+        return []
 
     def _finalize(self, digest: bytes) -> None:
         """One height: everything that moves with it, in one record (A8)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from glasslog.agreement.fetcher import Fetcher
-from glasslog.agreement.messages import Proposal
+from glasslog.agreement.messages import Kind, Proposal
 from glasslog.block import Ref
 from glasslog.errors import AdmissionError
 from glasslog.limits import PENDING_BLOCKS_PER_AUTHOR_MAX
@@ -69,13 +69,10 @@ class Wants:
     def _interesting(self) -> list[bytes]:
         """Return the proposals whose blocks are needed: certified, on the way to finality, or of this view."""
         r = self._r
-        final = r.finalize_certificate
-        digests: list[bytes] = []
-        if final is not None and final.view > r.branches.floor.view:
-            digests += (r.branches.path_from_floor(final.digest) or [])[:LOOKAHEAD]
+        digests = r.final_path()[:LOOKAHEAD]
         for view, round_ in sorted(r.tally.rounds.items()):
             certificate = round_.parent_certificate
-            if certificate is not None and certificate is not final:
+            if certificate is not None and certificate.kind is not Kind.FINALIZE:
                 digests.append(certificate.digest)
             elif view == r.view:
                 digests += [signed.proposal.digest for signed in round_.proposals]
@@ -94,8 +91,8 @@ class Wants:
         """
         r = self._r
         tip = r.branches.state.tip(ref.author, r.membership.genesis_hash)
-        if ref.seq <= tip.seq:
-            return False
+        if not tip.seq < ref.seq <= tip.seq + PENDING_BLOCKS_PER_AUTHOR_MAX:
+            return False  # final already, or so far ahead that it could not be held yet
         try:
             request = r.shelf.missing(tip, ref)
         except AdmissionError:
