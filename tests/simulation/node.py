@@ -22,6 +22,7 @@ from glasslog.agreement.messages import (
 )
 from glasslog.agreement.replica import Replica
 from glasslog.block import Block
+from glasslog.limits import RUN_HEIGHTS_MAX
 from glasslog.membership import read_genesis
 from simulation.suite import CheapNotes, Network, signer, verify
 
@@ -67,8 +68,12 @@ class Disk:
         return found[::-1]
 
     def serve_run(self, height: int) -> FinalizedRun | None:
-        """Heights from this one on, up to one that has a certificate of its own."""
-        run = self.heights[height - 1 : height - 1 + RUN_MAX]
+        """Few heights from this one on, up to one that has a certificate of its own; more where none of the few has."""
+        run = list[Proposal]()
+        for proposal in self.heights[height - 1 : height - 1 + RUN_HEIGHTS_MAX]:
+            if len(run) >= RUN_MAX and run[-1].digest in self.finals:
+                break
+            run.append(proposal)
         while run and run[-1].digest not in self.finals:
             run.pop()
         return FinalizedRun(tuple(run), self.finals[run[-1].digest]) if run else None

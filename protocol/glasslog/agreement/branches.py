@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from glasslog.agreement.durable import Floor
@@ -130,6 +131,14 @@ class Branches:
                 raise AdmissionError("PROPOSAL-06", f"the chain passes below the final view {self.floor.view}")
             digest = proposal.parent_digest
         return path[::-1]
+
+    def first_path(self, digests: Iterable[bytes]) -> list[bytes]:
+        """Return the path to the first of these whose whole chain is here; empty when there is none.
+
+        Raises:
+            AdmissionError: a chain misses the floor: it contradicts what is final.
+        """
+        return next(filter(None, map(self.path_from_floor, digests)), [])
 
     def move_floor(self, digest: bytes) -> HeightPlan:
         """Make the worked-out proposal *digest*, a child of the floor, the new floor; forget what is below."""

@@ -516,22 +516,8 @@ class Replica:
         return moved
 
     def final_path(self) -> list[bytes]:
-        """Return the digests above the floor, oldest first, up to the highest final one whose whole chain is here.
-
-        That need not be the highest certificate's: whoever is far behind gets a run at a time (A18).
-
-        Raises:
-            AdmissionError: a final chain misses the floor: it contradicts what is final.
-        """
-        best = self.finalize_certificate
-        if best is None or best.view <= self.branches.floor.view:
-            return []
-        for _, round_ in sorted(self.tally.rounds.items(), reverse=True):
-            certificate = round_.certificates.get(Kind.FINALIZE)
-            path = None if certificate is None else self.branches.path_from_floor(certificate.digest)
-            if path:
-                return path
-        return []
+        """Return the digests above the floor, up to the highest final one whose whole chain is here (A18)."""
+        return self.branches.first_path(self.tally.finals())
 
     def _finalize(self, digest: bytes) -> None:
         """One height: everything that moves with it, in one record (A8)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from glasslog.agreement.evidence import Evidence, fault_of, of_votes
 from glasslog.agreement.messages import Certificate, Kind, Vote, vote_bytes
@@ -35,6 +35,12 @@ class Tally:
     def highest_left(self) -> int:
         """The highest view that a certificate lets replicas leave; the floor when there is none (A6)."""
         return max((view for view, round_ in self.rounds.items() if round_.is_left), default=self.floor_view)
+
+    def finals(self) -> Iterator[bytes]:
+        """Yield what has a finalize certificate above the floor, the highest view first."""
+        for _, round_ in sorted(self.rounds.items(), reverse=True):
+            if Kind.FINALIZE in round_.certificates:
+                yield round_.certificates[Kind.FINALIZE].digest
 
     def prune(self, floor_view: int) -> None:
         """Forget everything at or below a new floor: no rule will ever look there again (A5)."""
