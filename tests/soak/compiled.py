@@ -1,4 +1,4 @@
-"""The core compiled by mypyc, for long simulations: the same sources, asserts included, at twice the speed.
+"""The core compiled by mypyc, for long simulations: the same sources, asserts included, 1.6 to 2 times as fast.
 
 What is compiled is a copy; nothing of it is installed. That it behaves as the sources do is not assumed but looked
 at: the same seeds must end in the same state hashes.
@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "protocol"
 COMPILED = ("agreement/*.py", *(f"{name}.py" for name in ("block", "codec", "cose", "entry", "ledger", "merkle")))
 SAME_SEEDS = 12
+SAME_VALIDATORS = (4, 7)
+SEEDS_COMPARED = SAME_SEEDS * len(SAME_VALIDATORS)
 _ENDS = """
 import sys
 from simulation.cluster import Cluster
@@ -24,7 +26,7 @@ from simulation.swarm import draw
 import glasslog.agreement.replica as core
 sys.stdout.write(core.__file__ + chr(10))
 for seed in range({seeds}):
-    for validators in (4, 7):
+    for validators in {validators}:
         cluster = Cluster(draw(validators, seed, lost=seed % 4 == 3))
         cluster.run()
         sys.stdout.write(cluster.state_hash() + chr(10))
@@ -79,7 +81,7 @@ def _compare(folder: Path) -> None:
 
 def _ends(core: Path) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", _ENDS.format(seeds=SAME_SEEDS)],
+        [sys.executable, "-c", _ENDS.format(seeds=SAME_SEEDS, validators=SAME_VALIDATORS)],
         env=_environment(core, ROOT / "tests"),
         capture_output=True,
         text=True,

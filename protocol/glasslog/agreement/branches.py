@@ -138,7 +138,10 @@ class Branches:
         Raises:
             AdmissionError: a chain misses the floor: it contradicts what is final.
         """
-        return next(filter(None, map(self.path_from_floor, digests)), [])
+        for digest in digests:
+            if path := self.path_from_floor(digest):
+                return path
+        return []
 
     def move_floor(self, digest: bytes) -> HeightPlan:
         """Make the worked-out proposal *digest*, a child of the floor, the new floor; forget what is below."""
