@@ -16,12 +16,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
-from glasslog import agreement
 from simulation.replay import Tally, check, command_of, find_violation
 from simulation.shrink import shrink
+from simulation.sources import digest_sources
 from simulation.swarm import draw
 
 # Of all seeds, by validators and whether state is lost (A10). Large networks cost more and find less.
@@ -34,7 +33,6 @@ CHUNK_SEEDS = 80  # of a network of one, so to speak: larger networks have small
 FAILURES_MAX = 20
 SHRINK_RUNS = 150
 SAVE_EVERY = 30.0  # s
-ROOT = Path(__file__).parents[2]
 
 Group = tuple[int, bool]  # validators, whether state is lost
 Span = tuple[int, int]  # seeds, from and before
@@ -78,16 +76,6 @@ def run_chunk(group: Group, span: Span) -> Chunk:
     return Chunk(group, span, tally, time.process_time() - started, tuple(failures))
 
 
-def digest_sources() -> str:
-    """A digest of all code that a run's outcome depends on."""
-    folders = Path(agreement.__file__).parents[1], Path(__file__).parent
-    digest = sha256()
-    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
-        if not path.name.startswith("test_"):
-            digest.update(f"{path.parent.name}/{path.name}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
 class Results:
     """What has been run so far, by group."""
 
@@ -97,7 +85,7 @@ class Results:
         self.cpu: defaultdict[Group, float] = defaultdict(float)
         self.failures: list[Failure] = []
         self.seconds = 0.0
-        self.sources = digest_sources()
+        self.sources = digest_sources("simulation.replay", "simulation.swarm")
 
     def add(self, chunk: Chunk) -> None:
         """Enter what came of a chunk."""

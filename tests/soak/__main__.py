@@ -34,10 +34,10 @@ def _core(*, interpreted: bool) -> tuple[Path | None, str]:
     _err.print("soak: compiling the core for the simulation (once for each change of it) ...")
     try:
         core = compiled_core(ROOT / ".venv" / "compiled")
-        return core, f"compiled by mypyc; checked against the sources on {SEEDS_COMPARED} seeds"
     except CompilationError as error:
         _err.print(f"soak: {error}. The simulation runs interpreted, and slower.")
         return None, "interpreted"
+    return core, f"compiled by mypyc; checked against the sources on {SEEDS_COMPARED} seeds"
 
 
 def soak(
