@@ -38,6 +38,7 @@ _COSTS: dict[int, tuple[int, int]] = {
 }
 _UNKNOWN = (20, 1_024)
 _ANSWERS = (5, 9)  # block bodies and runs, which come because they were asked for
+ASKED_MAX = 1_024  # answers of one peer that may be outstanding and free: sixteen requests for blocks
 _ARRAY = 4  # CBOR's major type
 
 
@@ -85,10 +86,12 @@ class Allowances:
         if not isinstance(effect, Send):
             return
         request = effect.message
+        account = self._account(effect.peer)
         if isinstance(request, RunRequest):
-            self._account(effect.peer).asked += 1
+            account.asked += 1
         elif isinstance(request, BlockRequest):
-            self._account(effect.peer).asked += request.last_seq - request.first_seq + 1
+            account.asked += request.last_seq - request.first_seq + 1
+        account.asked = min(account.asked, ASKED_MAX)  # or whoever never answers saves up a right to flood
 
     def forget_asked(self, peer: str) -> None:
         """The connection ended, and with it the answers; what was spent stays spent."""

@@ -26,7 +26,7 @@ from glasslog.agreement.messages import (
 )
 from glasslog.block import Ref
 from glasslog.limits import REQUEST_BLOCKS_MAX
-from glasslog_node.allowance import BURST_UNITS, UNITS_PER_SECOND, Allowances, cost_of
+from glasslog_node.allowance import ASKED_MAX, BURST_UNITS, UNITS_PER_SECOND, Allowances, cost_of
 
 MEMBERS = 40
 QUORUM = 27
@@ -75,16 +75,27 @@ def test_replica_that_catches_up_may_ask_fast() -> None:
 def test_answers_that_were_asked_for_are_never_dropped_and_others_are() -> None:
     allowances = Allowances()
     body = BlockBody(bytes(300), bytes(1 << 16))
-    for first in range(0, 64_000, 64):
-        allowances.note_asked(Send("peer", BlockRequest("lab.example", first + 1, first + 64, bytes(32))))
+    for _ in range(1_000):
+        allowances.note_asked(Send("peer", BlockRequest("lab.example", 1, 64, bytes(32))))
+        assert say(allowances, [body] * 64, 0.0) == 0
     allowances.note_asked(Send("other", RunRequest(1)))
     allowances.note_asked(Send("peer", STATUS))
-    assert say(allowances, [body] * 64_000, 0.0) == 0
     unasked = BURST_UNITS // cost_of(encode_message(body))
     assert say(allowances, [body] * (unasked + 5), 0.0) == 5
     allowances.note_asked(Send("peer", BlockRequest("lab.example", 1, 64, bytes(32))))
     allowances.forget_asked("peer")
     assert say(allowances, [body], 0.0) == 1
+
+
+def test_peer_that_answers_nothing_saves_up_no_right_to_flood() -> None:
+    """It is asked again and again for an hour, then sends whatever it likes."""
+    allowances = Allowances()
+    body = BlockBody(bytes(300), bytes(1 << 16))
+    for _ in range(3_600):
+        allowances.note_asked(Send("peer", BlockRequest("lab.example", 1, REQUEST_BLOCKS_MAX, bytes(32))))
+        allowances.note_asked(Send("peer", RunRequest(1)))
+    paid = BURST_UNITS // cost_of(encode_message(body))
+    assert say(allowances, [body] * (ASKED_MAX + paid + 9), 0.0) == 9
 
 
 FLOODS: list[Message] = [
