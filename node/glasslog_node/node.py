@@ -30,7 +30,7 @@ from glasslog_node.runtime import Runtime, ValidatorKeys
 from glasslog_node.store.index import Index
 from glasslog_node.store.store import Store
 from glasslog_node.submit import Author, AuthorLimits, Signer
-from glasslog_node.telemetry import Metrics
+from glasslog_node.telemetry import Metrics, exempt_startup
 from glasslog_node.view import RuntimeView
 
 
@@ -177,6 +177,7 @@ async def run_node(config: NodeConfig, *, task_status: trio.TaskStatus[None] = t
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.run)
             await nursery.start(partial(serve, app, listener))
+            exempt_startup()
             height = runtime.replica.branches.state.height
             log.info("node runs", name=config.name, role=member.role.name.lower(), height=height)
             task_status.started()

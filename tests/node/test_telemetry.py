@@ -6,6 +6,7 @@ import ctypes
 import io
 import json
 import logging
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -91,3 +92,17 @@ def test_holes_that_ended_connections_leave_go_back_to_the_system() -> None:
     release_memory()
     assert held - read_anonymous_rss() > 10 << 20
     assert len(kept) == 200
+
+
+class _Connection:
+    """As one ends: in a cycle, with its buffer."""
+
+    def __init__(self) -> None:
+        self.itself = self
+        self.buffer = bytearray(96 << 10)
+
+
+def test_connections_that_ended_are_collected_although_hardly_anything_is_allocated() -> None:
+    gone = [weakref.ref(_Connection()) for _ in range(20)]
+    release_memory()
+    assert all(each() is None for each in gone)
