@@ -113,7 +113,7 @@ def read_anonymous_rss() -> float:
 
 
 def exempt_startup() -> None:
-    """Exempt what the start has loaded from garbage collection: it stays, and going through it takes 40 ms."""
+    """Exempt what the start has loaded from garbage collection: it stays, and is most of what a collection looks at."""
     gc.collect()
     gc.freeze()
 
