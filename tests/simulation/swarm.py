@@ -22,7 +22,7 @@ class Swarm:
     seed: int
     chance: int = 0  # which of many runs with this configuration
     heal_at: int = 6_000
-    deadline: int = 45_000  # after healing
+    deadline: int = 45_000  # after healing, until all is final and published; see longest_way
     # Links. Each directed one has these, or, where uneven, multiples of its own.
     uneven: bool = False
     loss: float = 0.0
@@ -76,6 +76,15 @@ class Swarm:
         return self.quorum_judged or self.validators - self.faults
 
 
+def longest_way(faults: int, timing: Timing) -> int:
+    """Return the milliseconds in which a healed network has to come to an end.
+
+    Views may have grown to the longest timeout while nothing worked. The one that healing finds runs out, then the
+    leaders that cannot propose (faulty or lost, f of them) may come one after another, and one view more catches up.
+    """
+    return (faults + 2) * timing.timeout_max
+
+
 def draw(validators: int, seed: int, *, lost: bool = False) -> Swarm:
     """Draw a configuration with at most f faulty validators; who loses its state counts among them (A10)."""
     rng = Random(f"{validators} {seed} {lost}")
@@ -88,6 +97,7 @@ def draw(validators: int, seed: int, *, lost: bool = False) -> Swarm:
         validators,
         seed,
         heal_at=rng.randrange(60_000, 240_000) if is_long else rng.randrange(1_500, 9_000),
+        deadline=longest_way(tolerated, Timing()),
         uneven=rng.random() < 0.4,
         loss=rng.choice((0.0, 0.02, 0.1, 0.25)),
         duplicate=rng.choice((0.0, 0.0, 0.05)),

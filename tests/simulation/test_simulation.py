@@ -128,6 +128,13 @@ def test_what_once_failed_holds_now() -> None:
     assert check_regressions(REGRESSIONS) == []
 
 
+def test_three_leaders_in_a_row_that_cannot_propose_are_waited_for() -> None:
+    """After 95 seconds of partitions views last 15; then come a faulty leader and two that lost their state."""
+    swarm = draw(13, 248, lost=True)
+    assert find_violation(swarm) is None
+    assert swarm.deadline > 45_000, "which was too short for them"
+
+
 def test_regression_that_fails_is_named() -> None:
     impossible = Swarm(4, 5, behaviours=("silent", "silent"), deadline=6_000)
     assert check_regressions((Regression("too many silent", "LIVENESS", impossible),)) == ["too many silent"]
