@@ -18,10 +18,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SPECS = ROOT / "specs"
 # Each file and the letter of the rules it states.
-NORMATIVE = {"agreement.md": "A", "log.md": "L", "storage.md": "S", "wire.md": "W", "threat-model.md": "T"}
+NORMATIVE = {
+    "agreement.md": "A",
+    "log.md": "L",
+    "storage.md": "S",
+    "wire.md": "W",
+    "threat-model.md": "T",
+    "statements.md": "V",
+}
 
 STATED = re.compile(r"^\*\*([A-Z]\d+)\.\*\*", re.MULTILINE)
-CITED = re.compile(r"\b([ALSTW][1-9]\d?)\b")
+CITED = re.compile(r"\b([ALSTVW][1-9]\d?)\b")
 FILE_NAMED = re.compile(r"\bspecs/([a-z-]+\.(?:md|cddl))")
 
 
