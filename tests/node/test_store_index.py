@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,55 @@ def test_an_index_of_another_ledger_is_thrown_away(tmp_path: Path, store: Store,
         index.catch_up(elsewhere)
     grow(store, world, 3)
     assert index.catch_up(store) == store.size
+    assert everything(index) == expected(world)
+
+
+def test_no_transaction_is_large(index: Index, store: Store, world: World) -> None:
+    """LMDB keeps the pages of its largest transaction in memory: with every row on a page of its own, 4 KiB a row."""
+    grow(store, world, 1)
+    rows = [(0, sha256(bytes([number % 256, number // 256])).digest()) for number in range(5_000)]
+    before = index._env.info()["last_txnid"]
+    index._write(rows, store.size, store)
+    assert index._env.info()["last_txnid"] - before >= 5
+
+
+def stopped_in_the_middle(index: Index, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first of several transactions of a batch is written."""
+    put, written = Index._put, list[int]()
+
+    def stop(self: Index, *arguments: object) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(1)
+        put(self, *arguments)  # type: ignore[arg-type]  # handed on as they came
+
+    monkeypatch.setattr(index_module, "_TRANSACTION_ROWS_MAX", 9)
+    monkeypatch.setattr(Index, "_put", stop)
+    with pytest.raises(KeyboardInterrupt):
+        index.catch_up(store)
+    monkeypatch.undo()
+
+
+def test_a_batch_that_was_written_in_part_is_done_again(
+    store: Store, world: World, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(store, world, 5)
+    stopped_in_the_middle(index, store, monkeypatch)
+    assert index.size == 0
+    assert index.catch_up(store) == store.size
+    assert everything(index) == expected(world)
+
+
+def test_part_of_a_batch_of_another_ledger_is_thrown_away(
+    tmp_path: Path, store: Store, world: World, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = World("othernet")
+    with new_store(tmp_path / "other", other) as elsewhere:
+        grow(elsewhere, other, 6)
+        stopped_in_the_middle(index, elsewhere, monkeypatch)
+    assert any(everything(index))
+    grow(store, world, 1)
+    index.catch_up(store)
     assert everything(index) == expected(world)
 
 

@@ -22,10 +22,11 @@ from glasslog_node.store.environment import Database, store_errors
 from glasslog_node.store.ledger import Ledger, Span
 
 _MAP_BYTES = 1 << 40
-_ROWS_MAX = 20_000
-_VERSION = b"1"
+_ROWS_MAX = 20_000  # sorted together: neighbours share pages
+_TRANSACTION_ROWS_MAX = 1_000  # LMDB keeps the pages of its largest transaction in memory, at worst one for a row
+_VERSION = b"2"
 _NEXT = b"next"
-_LAST = b"last"
+_AIM = b"aim"
 _SUBJECTS, _PREDICATES, _AUTHORS = 0, 1, 2
 
 Row = tuple[int, bytes]
@@ -94,24 +95,35 @@ class Index:
 
     def _is_of(self, store: Ledger) -> bool:
         with self._env.begin() as txn:
-            last = txn.get(_LAST, db=self._meta)
-        return last is None or last == self._mark(store, self.size)
+            aim = txn.get(_AIM, db=self._meta)
+        return self.size == 0 if aim is None else aim == self._mark(store, schema.read_u64(aim[:8]))
 
     @staticmethod
     def _mark(store: Ledger, size: int) -> bytes:
-        """What the last indexed leaf looked like: leaves are unique, so this names the ledger and the place."""
+        """What the last leaf below ``size`` looks like: leaves are unique, so this names the ledger and the place."""
         leaf = store.entry(size - 1)
-        return _VERSION + sha256(b"" if leaf is None else leaf).digest()
+        return schema.u64(size) + _VERSION + sha256(b"" if leaf is None else leaf).digest()
 
     def _write(self, rows: list[Row], reached: int, store: Ledger) -> None:
+        """Write a batch in several transactions, the last of which moves ``size``; cut short, it is done again.
+
+        Each says how far rows may reach by now, so that rows of another ledger are found out in any case.
+        """
         mark = self._mark(store, reached)
         rows.sort()
-        with store_errors("writing", self.path), self._env.begin(write=True) as txn:
+        with store_errors("writing", self.path):
+            for start in range(0, len(rows), _TRANSACTION_ROWS_MAX):
+                self._put(rows[start : start + _TRANSACTION_ROWS_MAX], mark)
+            with self._env.begin(write=True) as txn:
+                txn.put(_NEXT, schema.u64(reached), db=self._meta)
+                txn.put(_AIM, mark, db=self._meta)
+
+    def _put(self, rows: list[Row], mark: bytes) -> None:
+        with self._env.begin(write=True) as txn:
             for kind, database in enumerate(self._rows):
                 with txn.cursor(database) as cursor:
                     cursor.putmulti([(key, b"") for of, key in rows if of == kind])
-            txn.put(_NEXT, schema.u64(reached), db=self._meta)
-            txn.put(_LAST, mark, db=self._meta)
+            txn.put(_AIM, mark, db=self._meta)
 
     # --- searching --------------------------------------------------------------------------------
 

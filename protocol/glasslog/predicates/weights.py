@@ -7,15 +7,44 @@ can be proved to belong to a model. Beside it stand the files as they lay on dis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from math import prod
 
-from glasslog import codec
+from glasslog import codec, merkle
 from glasslog.limits import SUBJECTS_MAX
 from glasslog.statement import STATEMENT_TYPE, Statement, check_statement
-from glasslog.tensors import CONTENT_ROOT, Tensor, content_root
 
 WEIGHTS_TYPE = "urn:glasslog:predicate:weights:v1"
+TENSOR_DOMAIN = b"glasslog/tensor/v1\x00"
+CONTENT_ROOT = "glasslogTensorsV1"  # the name of the content root among a subject's digests
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor. ``content`` is the SHA-256 of its elements: row-major, little-endian, without padding.
+
+    ``dtype`` is the element type as safetensors writes it: ``F32``, ``BF16``, ``I64``.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    content: bytes
+
+    @property
+    def record(self) -> bytes:
+        """The tensor's leaf in the content tree: domain, canonical CBOR of what it is, digest of its bytes.
+
+        The digest comes last and alone, so that the bytes can be hashed before name and shape are known, or in parts.
+        """
+        return TENSOR_DOMAIN + codec.encode([self.name, self.dtype, list(self.shape)]) + self.content
+
+    @property
+    def parameters(self) -> int:
+        """How many elements the tensor has; a scalar has one."""
+        return prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +59,22 @@ class WeightsFile:
     def subject(self) -> codec.Map:
         """The file as a subject of a statement."""
         return {"name": self.name, "digest": {"sha256": self.sha256}}
+
+
+def content_root(tensors: Iterable[Tensor]) -> bytes:
+    """Return the RFC 9162 root over the tensors' records, sorted bytewise by name.
+
+    Raises:
+        ValueError: a name stands twice, a digest is not 32 bytes, or a dimension is negative.
+    """
+    ordered = sorted(tensors, key=lambda tensor: tensor.name.encode())
+    if len({tensor.name for tensor in ordered}) != len(ordered):
+        raise ValueError("two tensors of one name")
+    if any(len(tensor.content) != 32 for tensor in ordered):
+        raise ValueError("the digest of a tensor is not a SHA-256")
+    if any(side < 0 for tensor in ordered for side in tensor.shape):
+        raise ValueError("a tensor with a negative dimension")
+    return merkle.root(merkle.hash_leaves([tensor.record for tensor in ordered]))
 
 
 def weights_statement(
@@ -67,3 +112,11 @@ def weights_statement(
     }
     check_statement(statement)
     return statement
+
+
+def tensor_content(parts: Iterable[bytes]) -> bytes:
+    """Return the SHA-256 of a tensor's bytes, given in parts of any size."""
+    state = sha256()
+    for part in parts:
+        state.update(part)
+    return state.digest()
