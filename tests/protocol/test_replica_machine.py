@@ -401,7 +401,8 @@ def test_machine_finds_a_planted_fault(name: str) -> None:
     fault = next(fault for fault in FAULTS if fault.name == name)
     assert isinstance(fault.make_replica, type)
     machine = type("FaultyMachine", (ReplicaMachine,), {"kind": fault.make_replica})
-    quiet = settings(max_examples=400, stateful_step_count=50, database=None, derandomize=True, phases=[Phase.generate])
+    phases = [Phase.generate]
+    quiet = settings(max_examples=4_000, stateful_step_count=50, database=None, derandomize=True, phases=phases)
     with fault.planted(), pytest.raises(AssertionError):
         run_state_machine_as_test(machine, settings=quiet)
 
