@@ -24,7 +24,7 @@ from random import Random
 import trio
 
 from chaos.faults import FAULTS, KILLS, LINKS, PARTITIONS, RARE
-from chaos.history import History, Ledger, Usage, check_ledgers, percentile
+from chaos.history import History, Ledger, Usage, check_ledgers, median_usage, percentile
 from chaos.hosts import why_not
 from chaos.rig import settle
 from chaos.world import World, faketime, open_world
@@ -43,6 +43,8 @@ assert FULL.keys() == FAULTS.keys()
 EARLY = 0.8  # the part of the schedule in which all that is rare happens
 RECOVERY_SECONDS = 10.0
 GROWTH_PERCENT = 10.0
+WARM_SECONDS = 180.0
+LOOKS = 7
 LOG_BYTES = 200_000
 PROGRESS_SECONDS = 20.0
 
@@ -93,8 +95,11 @@ class Campaign:
 
     @property
     def quiet(self) -> float:
-        """How long processes live undisturbed in the beginning and in the end, in seconds."""
-        return min(60.0, 4 * self.minutes)
+        """How long processes live undisturbed in the beginning and in the end, in seconds.
+
+        Gossip remembers messages for 120 s: a younger process has not come to its working size.
+        """
+        return min(WARM_SECONDS, 4 * self.minutes)
 
     def say(self, line: str, *, now: bool = True) -> None:
         if now or self.seconds - self.said > PROGRESS_SECONDS:
@@ -148,20 +153,25 @@ class Campaign:
             self.ledger = await check_ledgers(world.testnet, world.history, world.load)
 
     async def _rest(self) -> None:
-        """Let every process reach the same age under the same load, then look at what it uses."""
+        """Let every process reach the same age under the same load, then look at what it uses: a median, for a
+        collection of cycles or a batch at work moves a single look by some per cent."""
         assert self.world is not None
-        while True:
-            usage = self.world.history.usage()
-            youngest = min(usage[node.name].age for node in self.world.targets)
-            if youngest >= self.quiet:
-                self.usage.append(usage)
-                return
+        while (youngest := self._youngest(self.world.history.usage())) < self.quiet:
             await trio.sleep(self.quiet - youngest)
+        looks: list[Mapping[str, Usage]] = []
+        for _ in range(LOOKS):
+            looks.append(self.world.history.usage())
+            await trio.sleep(self.quiet / (8 * LOOKS))
+        self.usage.append({name: median_usage([look[name] for look in looks]) for name in looks[0]})
+
+    def _youngest(self, usage: Mapping[str, Usage]) -> float:
+        assert self.world is not None
+        return min(usage[node.name].age for node in self.world.targets)
 
     async def _spoil(self, world: World) -> None:
         rng = Random(self.seed)
         without = set() if faketime() is not None else {"clock jump"}
-        end = 60 * self.minutes - 2 * self.quiet
+        end = 60 * self.minutes - self.quiet - min(60.0, self.quiet)  # the rest at the end, and settling
         for kind in schedule(rng, self.minutes, self.kills, without):
             if self.seconds > end:
                 return

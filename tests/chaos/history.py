@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from time import time
 
 import httpx
@@ -44,6 +45,12 @@ class Usage:
     age: float  # seconds
     rss: int  # anonymous, bytes
     descriptors: int
+
+
+def median_usage(looks: Sequence[Usage]) -> Usage:
+    """The medians of several looks at one process."""
+    rss, descriptors = (median(getattr(one, name) for one in looks) for name in ("rss", "descriptors"))
+    return Usage(looks[0].age, int(rss), int(descriptors))
 
 
 @dataclass
