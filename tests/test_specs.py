@@ -24,11 +24,12 @@ NORMATIVE = {
     "storage.md": "S",
     "wire.md": "W",
     "threat-model.md": "T",
+    "secrecy.md": "X",
     "statements.md": "V",
 }
 
 STATED = re.compile(r"^\*\*([A-Z]\d+)\.\*\*", re.MULTILINE)
-CITED = re.compile(r"\b([ALSTVW][1-9]\d?)\b")
+CITED = re.compile(r"\b([ALSTVWX][1-9]\d?)\b")
 FILE_NAMED = re.compile(r"\bspecs/([a-z-]+\.(?:md|cddl))")
 
 

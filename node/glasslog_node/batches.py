@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
+from glasslog.bundle.sealed import decode_item
 from glasslog.codec import encode_head, read_item
 from glasslog.cose import parse_signed_statement
 from glasslog.errors import DecodeError, ProtocolError
@@ -23,6 +24,7 @@ BATCH_STATEMENTS_MAX = 65_536
 _OPENING = b"\xa4\x65_type\x78\x1fhttps://in-toto.io/Statement/v1"
 _SPACE = " \t\r\n"
 _NOT_JSON = "STMT-02"
+_MAP = 5  # the CBOR major type of a statement
 
 
 class StatementRefusedError(RequestError):
@@ -44,12 +46,14 @@ class Batch:
 
     ``statements`` may be cut by guess, which is right for every batch whose pieces all prove canonical: one
     statement's bytes are never the beginning of another's. Where a piece is refused, ``exactly`` cuts again,
-    slowly and surely, so that the refusal names the statement that deserves it.
+    slowly and surely, so that the refusal names the statement that deserves it. ``sealed``: sealed items may stand
+    among them (specs/secrecy.md, X2).
     """
 
     statements: Sequence[bytes]
     digest: bytes
     exactly: Callable[[], Sequence[bytes]] = field(repr=False)
+    sealed: bool = False
 
 
 def batch_of(statements: Sequence[bytes]) -> Batch:
@@ -122,6 +126,33 @@ def read_cose_batch(body: bytes) -> Batch:
     except DecodeError as error:
         raise StatementRefusedError(0, error, status=400) from error
     return batch_of([body])
+
+
+def read_sealed_batch(body: bytes) -> Batch:
+    """Cut a sequence (RFC 8742) of sealed items and statements, in any order; arrays are not looked into.
+
+    Raises:
+        StatementRefusedError: CBOR-nn (400), the bytes are not canonical; SEAL-01 (422), not a sealed item.
+        RequestError: HTTP-01, nothing in it; HTTP-04, too many items.
+    """
+    items: list[bytes] = []
+    at = 0
+    while at < len(body):
+        if len(items) == BATCH_STATEMENTS_MAX:
+            raise _too_many(len(items) + 1)
+        try:
+            _, end = read_item(body, at)
+        except DecodeError as error:
+            raise StatementRefusedError(len(items), error, status=400) from error
+        items.append(body[at:end])
+        at = end
+        if items[-1][0] >> 5 != _MAP:
+            try:
+                decode_item(items[-1])
+            except DecodeError as error:
+                raise StatementRefusedError(len(items) - 1, error) from error
+    batch = _batch(items, sha256(body).digest(), lambda: items)
+    return replace(batch, sealed=True)
 
 
 def cut_items(body: bytes) -> list[bytes]:

@@ -20,8 +20,9 @@ import trio
 
 from glasslog.agreement.effects import HeldBlock
 from glasslog.block import Block, build_block
+from glasslog.bundle.sealed import SEALED_ITEM, seal_item
 from glasslog.codec import encode_head
-from glasslog.entry import TAGGED_18, LeafKind, entry_prefix
+from glasslog.entry import TAGGED_18, LeafKind, SealedEntry, encode_leaf, entry_prefix
 from glasslog.errors import ProtocolError
 from glasslog.ledger import Tip
 from glasslog.limits import (
@@ -51,6 +52,7 @@ from glasslog_node.telemetry import Metrics
 
 Offer = Callable[[HeldBlock], None]
 _HEADER_BYTES = 2 + HEADER_LEAF_BYTES_MAX
+_SIGNED, _SEALED = bytes((TAGGED_18,)), SEALED_ITEM[:1]
 
 
 class AuthorStore(Protocol):
@@ -125,7 +127,7 @@ class Author:
         self._open: dict[int, float] = {}  # own block number -> when it was last offered
         self._surveyed = False
         self._sealed_at = float("-inf")
-        # Sealed entries cannot be told from spooled ones by size; the over-estimate only seals early once.
+        # What is in blocks cannot be told from what waits by its size; the over-estimate only seals early once.
         self._unsealed_bytes = store.spool_depth().bytes
         prefix = entry_prefix(LeafKind.STATEMENT, signer.name, 1 << 63)
         self._prefix_bytes = 2 + len(prefix)
@@ -155,11 +157,15 @@ class Author:
             fact = f"{depth.unfinal} entries wait to become final, at most {self._limits.spool_entries_max} may"
             raise RequestError("SUBMIT-02", fact, "wait, then send the batch again; glasslog status --why", status=429)
         items = tuple(self._validated(batch))
+        weight = self._weigh(items)
+        self._unsealed_bytes += weight  # before it is spooled: the press may take it before this task runs again
         try:
             spooled = await durably(self._store.spool_submit(SpoolBatch(name.encode(), batch.digest, items)))
-        except StoreError as error:
-            raise _refusal(error) from error
-        self._unsealed_bytes += sum(map(len, items)) + self._prefix_bytes * len(items)
+        except (StoreError, RequestError) as error:
+            self._unsealed_bytes -= weight
+            if isinstance(error, StoreError):
+                raise _refusal(error) from error
+            raise
         self._wake()
         return Receipt(name, spooled.count, repeated=False)
 
@@ -263,7 +269,7 @@ class Author:
         record = SealBlock(block.ref, state.prev, state.first_entry, len(items), block.leaf, block.entries)
         await durably(self._store.submit((record,)))
         self._sealed_at = trio.current_time()
-        self._unsealed_bytes = max(0, self._unsealed_bytes - len(block.entries))
+        self._unsealed_bytes = max(0, self._unsealed_bytes - self._weigh(items))
         self._metrics.blocks.inc()
         self._open[block.ref.seq] = trio.current_time()
         self._offer(HeldBlock(block.ref, block.leaf, block.entries))
@@ -292,21 +298,44 @@ class Author:
         else:
             head += b"\x1a"  # 65,536 to 2^32 - 1: four bytes each (RFC 8949 section 3)
             entries = [head + number.to_bytes(4, "big") + item for number, item in enumerate(items, first)]
-        return _bare_where_signed(items, entries)
+        return self._in_their_kind(items, entries, first)
+
+    def _in_their_kind(self, items: Sequence[bytes], entries: list[bytes], first: int) -> list[bytes]:
+        """Return the entries, those made over whose item is no statement: few blocks hold one.
+
+        A third party's signed statement takes its number without stating it (specs/log.md, L6); a sealed item becomes
+        its commitment, which covers the number (L5).
+        """
+        kinds = {item[:1] for item in items}
+        if _SIGNED not in kinds and _SEALED not in kinds:
+            return entries
+        return [
+            item if item[:1] == _SIGNED else self._sealed_entry(item, number) if item[:1] == _SEALED else entry
+            for number, (item, entry) in enumerate(zip(items, entries, strict=True), first)
+        ]
+
+    def _sealed_entry(self, item: bytes, number: int) -> bytes:
+        commitment = seal_item(item, self._signer.genesis_hash, self._signer.name, number)
+        return encode_leaf(SealedEntry(self._signer.name, number, commitment))
+
+    def _weigh(self, items: Sequence[bytes]) -> int:
+        return sum(map(len, items)) + self._prefix_bytes * len(items)
 
     def _validated(self, batch: Batch) -> Sequence[bytes]:
         """Return the batch's statements once every one has passed what the validators will check."""
         try:
-            return self._check(batch.statements)
+            return self._check(batch.statements, sealed=batch.sealed)
         except ProtocolError:
-            return self._check_each(batch.exactly())
+            return self._check_each(batch.exactly(), sealed=batch.sealed)
 
-    def _check(self, statements: Sequence[bytes]) -> Sequence[bytes]:
+    def _check(self, statements: Sequence[bytes], *, sealed: bool) -> Sequence[bytes]:
         # The number an entry will have is not known before it is sealed, and no rule depends on it: each passes
         # with any, here with those whose prefixes are at hand.
         for start in range(0, len(statements), BLOCK_ENTRIES_MAX):
             part = statements[start : start + BLOCK_ENTRIES_MAX]
-            entries = _bare_where_signed(part, list(map(add, self._prefixes, part)))
+            entries = list(map(add, self._prefixes, part))
+            # Where none may be, a sealed item is refused as the statement that it is not.
+            entries = self._in_their_kind(part, entries, 0) if sealed else _bare_where_signed(part, entries)
             self._shapes.check_entries(entries, self._signer.name, 0)
         longest = max(map(len, statements))
         if longest + self._prefix_bytes > self._bytes_max:
@@ -314,17 +343,17 @@ class Author:
             raise RequestError("SUBMIT-05", fact, "ask the governance for a larger quota", status=413)
         return statements
 
-    def _check_each(self, statements: Sequence[bytes]) -> Sequence[bytes]:
+    def _check_each(self, statements: Sequence[bytes], *, sealed: bool) -> Sequence[bytes]:
         for position, statement in enumerate(statements):
             try:
-                self._check([statement])
+                self._check([statement], sealed=sealed)
             except ProtocolError as error:
                 raise StatementRefusedError(position, error) from error
         return statements
 
     def _fitting(self, items: Sequence[bytes]) -> Sequence[bytes]:
         """Return as many of the items as one block holds once each has its prefix."""
-        if sum(map(len, items)) + len(items) * self._prefix_bytes <= self._bytes_max:
+        if self._weigh(items) <= self._bytes_max:
             return items
         ends = accumulate(len(item) + self._prefix_bytes for item in items)
         return items[: sum(end <= self._bytes_max for end in ends)]
@@ -361,7 +390,6 @@ def _refusal(error: StoreError) -> RequestError:
 
 def _bare_where_signed(items: Sequence[bytes], entries: list[bytes]) -> list[bytes]:
     """Return the entries; a third party's signed statement takes its number without stating it (specs/log.md, L6)."""
-    signed = bytes((TAGGED_18,))
-    if signed not in {item[:1] for item in items}:
+    if _SIGNED not in {item[:1] for item in items}:
         return entries
-    return [item if item[:1] == signed else entry for item, entry in zip(items, entries, strict=True)]
+    return [item if item[:1] == _SIGNED else entry for item, entry in zip(items, entries, strict=True)]

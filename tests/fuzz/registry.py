@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fuzz.target import Target
-from fuzz.targets import agreement, http, lab, network, node, proofs, values
+from fuzz.targets import agreement, http, lab, network, node, proofs, secrecy, values
 
 TARGETS: dict[str, Target] = {
-    target.name: target for group in (values, agreement, proofs, network, node, http, lab) for target in group.TARGETS
+    target.name: target
+    for group in (values, agreement, proofs, secrecy, network, node, http, lab)
+    for target in group.TARGETS
 }

@@ -55,7 +55,7 @@ def test_every_predicate_the_issue_of_a_lab_needs_is_there() -> None:
     assert {kind.NAME for kind in PREDICATES} == {
         "author", "model", "dataset", "rights", "api-usage", "training-run", "training-segment", "evaluation-bar",
         "evaluation", "release", "content-summary", "replay", "finding", "withdrawal", "audit-report",
-        "compromise-notice",
+        "compromise-notice", "disclosure",
     }  # fmt: skip
     assert len(BY_TYPE) == len(PREDICATES)
     for kind in PREDICATES:

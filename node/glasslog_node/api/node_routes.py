@@ -17,6 +17,7 @@ from glasslog_node.api.requests import (
     COSE,
     JSON,
     NDJSON,
+    SEALED,
     BodyLimits,
     check_token,
     read_body,
@@ -24,13 +25,25 @@ from glasslog_node.api.requests import (
     read_media_type,
     read_number,
 )
-from glasslog_node.batches import read_cbor_batch, read_cose_batch, read_json_batch, read_ndjson_batch
+from glasslog_node.batches import (
+    read_cbor_batch,
+    read_cose_batch,
+    read_json_batch,
+    read_ndjson_batch,
+    read_sealed_batch,
+)
 from glasslog_node.errors import RequestError
 from glasslog_node.seams import Desk, LogReader, NodeView, Stage, SubmissionState, state_value, status_value
 from glasslog_node.telemetry import METRICS_CONTENT_TYPE, Metrics
 
 BODIES_AT_ONCE = 8  # bounds the memory that bodies take: this many times the body limit
-_READERS = {JSON: read_json_batch, NDJSON: read_ndjson_batch, CBOR: read_cbor_batch, COSE: read_cose_batch}
+_READERS = {
+    JSON: read_json_batch,
+    NDJSON: read_ndjson_batch,
+    CBOR: read_cbor_batch,
+    COSE: read_cose_batch,
+    SEALED: read_sealed_batch,
+}
 _STAGES = {stage.name.lower(): stage for stage in Stage}
 
 

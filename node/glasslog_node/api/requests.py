@@ -14,6 +14,7 @@ from glasslog_node.errors import RequestError
 
 JSON, NDJSON, CBOR = "application/json", "application/x-ndjson", "application/cbor"
 COSE = "application/cose"
+SEALED = "application/vnd.glasslog.sealed+cbor"
 _ALIASES = {
     JSON: JSON,
     "application/vnd.in-toto+json": JSON,
@@ -22,6 +23,7 @@ _ALIASES = {
     CBOR: CBOR,
     "application/cbor-seq": CBOR,
     COSE: COSE,
+    SEALED: SEALED,
 }
 KEY_CHARS_MAX = 64
 _KEY = re.compile(r"[A-Za-z0-9._~-]{1,64}")  # so that it can stand in a path, as the submission's name
@@ -50,7 +52,7 @@ def check_token(request: Request, token: str) -> None:
 
 
 def read_media_type(request: Request) -> str:
-    """Return which of ``JSON``, ``NDJSON``, ``CBOR``, ``COSE`` the body is in.
+    """Return which of ``JSON``, ``NDJSON``, ``CBOR``, ``COSE``, ``SEALED`` the body is in.
 
     Raises:
         RequestError: HTTP-05 (415).
@@ -59,7 +61,9 @@ def read_media_type(request: Request) -> str:
     media_type = _ALIASES.get(stated.partition(";")[0].strip().lower())
     if media_type is None or request.headers.get("content-encoding", "identity").lower() != "identity":
         fact = f"the body is {stated[:80] or 'of no stated type'!r}, or compressed"
-        raise RequestError("HTTP-05", fact, f"send {JSON}, {NDJSON}, {CBOR} or {COSE}, uncompressed", status=415)
+        raise RequestError(
+            "HTTP-05", fact, f"send {JSON}, {NDJSON}, {CBOR}, {COSE} or {SEALED}, uncompressed", status=415
+        )
     return media_type
 
 

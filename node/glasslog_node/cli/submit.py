@@ -16,6 +16,7 @@ POLL_SECONDS = 30
 _SUFFIXES = {
     ".cbor": "application/cbor",
     ".cose": "application/cose",
+    ".sealed": "application/vnd.glasslog.sealed+cbor",
     ".ndjson": "application/x-ndjson",
     ".jsonl": "application/x-ndjson",
     ".json": "application/json",
@@ -25,7 +26,9 @@ _SUFFIXES = {
 def command(
     file: Annotated[
         str,
-        typer.Argument(help="JSON, NDJSON (.jsonl), CBOR (.cbor), or one COSE_Sign1 (.cose); - reads JSON."),
+        typer.Argument(
+            help="JSON, NDJSON (.jsonl), CBOR (.cbor), one COSE_Sign1 (.cose), or sealed items (.sealed); - reads JSON."
+        ),
     ],
     config: Annotated[Path | None, typer.Option(help=CONFIG_HELP)] = None,
     url: Annotated[str | None, typer.Option(help=URL_HELP)] = None,

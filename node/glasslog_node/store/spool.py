@@ -34,7 +34,7 @@ class SpoolBatch:
     """A client's batch. ``key`` is its idempotency key, ``digest`` the SHA-256 of the request it came in.
 
     ``items`` are opaque here, at most 65,535 bytes each: what the sealing side needs to make each entry once
-    its number is known (for a sealed entry also salt and content, which must never reach a backup).
+    its number is known (for a sealed entry its salt and content root, which must never reach a replica copy).
     """
 
     key: bytes

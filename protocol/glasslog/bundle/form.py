@@ -49,7 +49,7 @@ class Bundle:
                 [self.member_index, self.member, self.member_path],
                 [self.index, self.position, self.entry, self.block_path, self.entry_path],
                 [self.header, self.header_path],
-                _opening_value(self.opening),
+                opening_value(self.opening),
                 self.checkpoint,
             ]
         )
@@ -89,7 +89,7 @@ def _read_bundle(r: ArrayReader) -> Bundle:
         entry_path=_read_path(entry),
         header=header.bytes("leaf", most=HEADER_LEAF_BYTES_MAX),
         header_path=_read_path(header),
-        opening=None if r.skip_null() else _read_opening(r.array("opening")),
+        opening=None if r.skip_null() else read_opening(r.array("opening")),
         checkpoint=r.bytes("checkpoint", most=NOTE_BYTES_MAX),
     )
     for reader in (r, genesis, member, entry, header):
@@ -104,7 +104,8 @@ def _read_path(r: ArrayReader) -> bytes:
     return path
 
 
-def _opening_value(opening: Opening | None) -> Value:
+def opening_value(opening: Opening | None) -> Value:
+    """Return an opening as it stands in a bundle."""
     match opening:
         case None:
             return None
@@ -114,7 +115,12 @@ def _opening_value(opening: Opening | None) -> Value:
             return [1, opening.salt, opening.count, opening.root, opening.place, opening.field, opening.path]
 
 
-def _read_opening(r: ArrayReader) -> Opening:
+def read_opening(r: ArrayReader) -> Opening:
+    """Return the opening that an array holds.
+
+    Raises:
+        DecodeError: WIRE-01 or BUNDLE-01.
+    """
     kind, salt = r.uint("kind"), r.bytes("salt", exactly=32)
     opening: Opening
     if kind == 0:

@@ -13,6 +13,9 @@ from glasslog.limits import STATEMENT_BYTES_MAX
 from glasslog.merkle import HASH_BYTES, hash_leaf
 
 SEAL_DOMAIN = "glasslog/seal/v1"
+SEALED_ITEM = b"\x82\x58\x20"
+"""How a sealed item begins; a statement is a map and a signed statement a tag, so no other item begins so (X2)."""
+_ITEM_BYTES = 69  # an array of two byte strings of 32
 FIELDS_MAX = 4_096
 FIELD_NAME_BYTES_MAX = 1_024
 
@@ -45,6 +48,38 @@ def compute_commitment(genesis_hash: bytes, author: str, number: int, salt: byte
     return sha256(codec.encode([SEAL_DOMAIN, genesis_hash, author, number, salt, content_root])).digest()
 
 
+def encode_item(salt: bytes, content_root: bytes) -> bytes:
+    """Return what a lab hands its node to be sealed: ``[salt, content-root]``, 69 bytes (specs/secrecy.md, X2).
+
+    Raises:
+        ValueError: either is not 32 bytes.
+    """
+    if len(salt) != 32 or len(content_root) != 32:
+        raise ValueError("salt and content root are 32 bytes each")
+    return codec.encode([salt, content_root])
+
+
+def decode_item(item: bytes) -> tuple[bytes, bytes]:
+    """Return salt and content root of a sealed item.
+
+    Raises:
+        DecodeError: SEAL-01, it is not ``[salt, content-root]`` of 32 bytes each and nothing more.
+    """
+    if len(item) != _ITEM_BYTES or not item.startswith(SEALED_ITEM) or item[35:37] != b"\x58\x20":
+        raise DecodeError("SEAL-01", "a sealed item is not [salt, content-root] of 32 bytes each")
+    return item[3:35], item[37:]
+
+
+def seal_item(item: bytes, genesis_hash: bytes, author: str, number: int) -> bytes:
+    """Return the commitment of a sealed item under its entry number.
+
+    Raises:
+        DecodeError: SEAL-01, it is no sealed item.
+    """
+    salt, content_root = decode_item(item)
+    return compute_commitment(genesis_hash, author, number, salt, content_root)
+
+
 def statement_root(statement: bytes) -> bytes:
     """Return the content root of a whole statement."""
     return hash_leaf(statement)
@@ -73,6 +108,16 @@ def open_field(opening: FieldOpening) -> tuple[bytes, tuple[str, Value]]:
     leaf, path = hash_leaf(opening.field), split_path(opening.path)
     merkle.verify_inclusion(opening.place, opening.count, leaf, path, opening.root)
     return field_root(opening.count, opening.root), (name, value)
+
+
+def expect_domain(reader: ArrayReader, domain: str) -> None:
+    """Require that an array begins with this text.
+
+    Raises:
+        DecodeError: WIRE-01.
+    """
+    if reader.text("domain", most=64) != domain:
+        raise DecodeError("WIRE-01", f"it does not begin with {domain}")
 
 
 def split_path(path: bytes) -> list[bytes]:

@@ -11,6 +11,7 @@ from glasslog.predicates.base import Predicate
 from glasslog.predicates.compromise_notice import CompromiseNotice
 from glasslog.predicates.content_summary import ContentSummary
 from glasslog.predicates.dataset import Dataset
+from glasslog.predicates.disclosure import Disclosure
 from glasslog.predicates.evaluation import Evaluation
 from glasslog.predicates.evaluation_bar import EvaluationBar
 from glasslog.predicates.finding import Finding
@@ -29,6 +30,7 @@ PredicateType: TypeAlias = type[Predicate]
 PREDICATES: tuple[PredicateType, ...] = (
     Author, Model, Dataset, Rights, ApiUsage, TrainingRun, TrainingSegment, EvaluationBar, Evaluation, Release,
     ContentSummary, Replay, Finding, Withdrawal, AuditReport, CompromiseNotice,
+    Disclosure,
 )  # fmt: skip
 BY_TYPE = {predicate.type_uri(): predicate for predicate in PREDICATES}
 
