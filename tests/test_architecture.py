@@ -19,8 +19,8 @@ PROTOCOL = ROOT / "protocol" / "glasslog"
 # Everything the pure part may use. Nothing here reads a clock, draws a random number, or touches a file or socket.
 PURE = {
     "__future__", "abc", "base64", "binascii", "bisect", "collections", "contextlib", "dataclasses", "decimal", "enum",
-    "functools", "hashlib", "hmac", "heapq", "itertools", "json", "math", "operator", "re", "string", "struct", "types",
-    "typing", "unicodedata",
+    "fractions", "functools", "hashlib", "hmac", "heapq", "itertools", "json", "math", "operator", "re", "string",
+    "struct", "types", "typing", "unicodedata",
     "cbor2", "cryptography", "nacl",
     "glasslog",
 }  # fmt: skip

@@ -25,11 +25,12 @@ NORMATIVE = {
     "wire.md": "W",
     "threat-model.md": "T",
     "secrecy.md": "X",
+    "custody.md": "C",
     "statements.md": "V",
 }
 
 STATED = re.compile(r"^\*\*([A-Z]\d+)\.\*\*", re.MULTILINE)
-CITED = re.compile(r"\b([ALSTVWX][1-9]\d?)\b")
+CITED = re.compile(r"\b([ACLSTVWX][1-9]\d?)\b")
 FILE_NAMED = re.compile(r"\bspecs/([a-z-]+\.(?:md|cddl))")
 
 

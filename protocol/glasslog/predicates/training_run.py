@@ -54,12 +54,15 @@ class TrainingRun(Predicate):
     commits: tuple[Literal["parameters", "gradients", "optimizer"], ...] = field(
         default=(), metadata=doc("Which state each step's record commits to.")
     )
-    initial_weights: Commitment = field(metadata=doc("glasslogTensorsV1 of the parameters before the first step."))
+    initial_weights: Commitment | None = field(
+        default=None,
+        metadata=doc("glasslogTensorsV1 of the parameters before the first step. Without it no update is bound."),
+    )
     parent: Resource | None = field(
         default=None, metadata=doc("The model these weights are of, where it is not from scratch.")
     )
     datasets: tuple[Resource, ...] = field(
-        metadata=doc("Data sets, by records root; nothing else is declared to be trained on.")
+        default=(), metadata=doc("Data sets, by records root; nothing else is declared to be trained on.")
     )
     data_order: Commitment | None = field(
         default=None,
