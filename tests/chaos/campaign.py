@@ -99,7 +99,7 @@ class Campaign:
 
         Gossip remembers messages for 120 s: a younger process has not come to its working size.
         """
-        return min(WARM_SECONDS, 4 * self.minutes)
+        return min(WARM_SECONDS, 6 * self.minutes)
 
     def say(self, line: str, *, now: bool = True) -> None:
         if now or self.seconds - self.said > PROGRESS_SECONDS:
