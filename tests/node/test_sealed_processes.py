@@ -12,8 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from glasslog import codec
-from glasslog.statement import STATEMENT_TYPE, Statement
+from glasslog.predicates.training_run import TrainingRun
+from glasslog.predicates.training_segment import TrainingSegment
+from glasslog.predicates.values import Resource
+from glasslog.statement import Statement
+from glasslog_lab.recorder import Memory, Recorder
+from glasslog_lab.recorder.journal import read_journal
+from glasslog_lab.recorder.statements import PUBLISHABLE, RunFacts, journal_statements
 from glasslog_lab.sealing.vault import Vault, write_openings
 from glasslog_node import testnet as testnets
 from glasslog_node.store import Store
@@ -51,16 +56,25 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def segment(number: int) -> Statement:
-    subject: codec.Value = [{"name": f"run/{number}", "digest": {"sha256": bytes([number]) * 32}}]
-    predicate: codec.Map = {"loss": f"0.{number}", "batch": SECRET_WORDS[0], "data": [SECRET_WORDS[1]]}
-    return {"_type": STATEMENT_TYPE, "subject": subject, "predicateType": "urn:x:segment", "predicate": predicate}
+def record_run(folder: Path) -> list[Statement]:
+    """A training of one tensor, every update recorded: what a lab states of it, and wants to keep to itself."""
+    weights = bytearray(64)
+    state = [Memory("w", "F32", (16,), memoryview(weights))]
+    recorder = Recorder(folder, every=4, strict=True, hyperparameters={"batch": SECRET_WORDS[0]}).begin(state)
+    for _ in range(6):
+        weights[0] += 1
+        recorder.step(state)
+    recorder.close()
+    facts = RunFacts(publish=PUBLISHABLE, datasets=(Resource(name=SECRET_WORDS[1]),))
+    return journal_statements(read_journal(folder / "run.journal"), facts)
 
 
 def test_sealed_run_is_verified_opened_erased_and_still_verifies(network: testnets.Testnet, tmp_path: Path) -> None:
     config, policy = str(network.labs[0].config_path), str(network.policy_path)
     vault = Vault.create(tmp_path / "vault")
-    kept = [vault.keep(segment(number)) for number in range(3)]
+    said = record_run(tmp_path / "records")
+    assert [one["predicateType"] for one in said] == [TrainingRun.type_uri(), *[TrainingSegment.type_uri()] * 2]
+    kept = [vault.keep(statement) for statement in said]
     (tmp_path / "run.sealed").write_bytes(b"".join(item for _, item in kept))
     done = glasslog("submit", str(tmp_path / "run.sealed"), "--config", config, "--wait", "--json", "--key", "run")
     assert done.returncode == 0, done.stderr
@@ -81,22 +95,22 @@ def test_sealed_run_is_verified_opened_erased_and_still_verifies(network: testne
     for bundle in closed:
         shown = verify(bundle)
         assert (shown["verified"], shown["kind"], shown["statement"], shown["field"]) == (True, "sealed", None, None)
-    name = kept[1][0]
-    write_openings(tmp_path / "opening", vault.read(name).openings(["/predicate/loss", "/subject/0/name"]))
+    name = kept[0][0]
+    write_openings(tmp_path / "opening", vault.read(name).openings(["/predicate/datasets/0/name", "/subject/0/name"]))
     opening = ("--opening", str(tmp_path / "opening"))
-    opened = prove(1, *opening, "--field", "/predicate/loss")
-    assert verify(opened)["field"] == {"name": "/predicate/loss", "value": "0.1"}
-    unnamed = glasslog("prove", "run/1", "-o", str(tmp_path / "x"), "--config", config, *opening)
+    opened = prove(0, *opening, "--field", "/predicate/datasets/0/name")
+    assert verify(opened)["field"] == {"name": "/predicate/datasets/0/name", "value": SECRET_WORDS[1]}
+    unnamed = glasslog("prove", "run/0", "-o", str(tmp_path / "x"), "--config", config, *opening)
     assert unnamed.stderr.startswith("SEAL-25 ")
     wrong = glasslog(
-        "prove", "run/0", "-o", str(tmp_path / "x"), "--config", config, *opening, "--field", "/predicate/loss"
+        "prove", "run/1", "-o", str(tmp_path / "x"), "--config", config, *opening, "--field", "/subject/0/name"
     )
     assert wrong.stderr.startswith("BUNDLE-08 ")
     assert not (tmp_path / "x").exists()
 
     vault.erase(name, at="2027-01-01T00:00:00Z")
     (tmp_path / "opening").unlink()
-    assert [verify(bundle)["verified"] for bundle in (*closed, opened, prove(1))] == [True] * 5
+    assert [verify(bundle)["verified"] for bundle in (*closed, opened, prove(0))] == [True] * 5
     for node in network.nodes:
         with Store.open(node.config.data, readonly=True) as store:
             leaves = b"".join(filter(None, (store.entry(index) for index in range(store.size))))
@@ -109,4 +123,4 @@ def test_sealed_run_is_verified_opened_erased_and_still_verifies(network: testne
     assert audited.returncode == 0, audited.stdout + audited.stderr
     salts = [part for _, item in kept for part in (item[3:35], item[37:])]
     assert not any(part in path.read_bytes() for path in (tmp_path / "copy").rglob("*.mdb") for part in salts)
-    assert vault.read(kept[0][0]).statement == segment(0)
+    assert vault.read(kept[1][0]).statement == said[1]
