@@ -27,15 +27,12 @@ PYTHONS = ("3.11", "3.12", "3.13")
 ARCHITECTURES = ("x86_64", "aarch64")
 GLIBC_MINOR_MAX = 36  # Debian 12's
 
-# Declared by libp2p 0.8.1 and fracast 0.1.0, and left out on purpose.
+# Declared by libp2p 0.8.1, and left out on purpose.
 LEFT_OUT = {
     "fastecdsa": "has no Linux wheel, so it would need a compiler; it serves ECDSA peer ids, which glasslog refuses",
     "mypy-protobuf": "is a code generator of libp2p's own build",
     "types-requests": "are type stubs of libp2p's own build",
-} | dict.fromkeys(
-    ("huggingface-hub", "numpy", "safetensors", "torch"),
-    "is declared by fracast, of which the demonstration reads one file and runs no code",
-)
+}
 # Pure Python published as source only: built on the spot by the locked setuptools, with no compiler.
 SOURCE_ONLY = ("python-baseconv", "varint")
 
@@ -63,11 +60,11 @@ def read_locks() -> tuple[Lock, ...]:
     project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     groups = project["dependency-groups"]
-    runtime = (*project["project"]["dependencies"], *extras["node"], *extras["lab"], *groups["demo"])
+    runtime = (*project["project"]["dependencies"], *extras["node"], *extras["lab"])
     return (
         Lock("requirements-build.lock", "what installs the project and the source-only distributions",
              tuple(groups["build"]), ()),
-        Lock("requirements.lock", "what `glasslog` needs to run, every extra included", runtime,
+        Lock("requirements.lock", "what `glasslog` needs to run, every extra included but `parquet`", runtime,
              ("requirements-build.lock",)),
         Lock("requirements-test.lock", "what `deploy/run test` needs besides", tuple(groups["test"]),
              ("requirements-build.lock", "requirements.lock")),
