@@ -107,7 +107,7 @@ def test_the_statements_say_what_the_journal_has_and_publish_what_was_chosen(tmp
     assert journal.end.counts.unbound == 1, "it was no state of step 6 that it went back to"
     last = segments[-1]
     assert isinstance(last, TrainingSegment)
-    assert [(seam.kind, seam.step, seam.lost) for seam in last.seams] == [("rollback", 7, 1)]
+    assert [(seam.kind, seam.step, seam.lost) for seam in last.seams] == [("rollback", 7, 1), ("gap", 7, 0)]
     assert list_subjects(said[2])[1].digest == {"glasslogTensorsV1": content_root(training.params())}
     shown = read_statement(run_statement(journal.chain.start, RunFacts(publish=PUBLISHABLE)))
     assert isinstance(shown, TrainingRun)

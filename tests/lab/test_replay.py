@@ -17,7 +17,7 @@ from glasslog.predicates.replay import Replay as ReplayPredicate
 from glasslog.predicates.vocabulary import read_statement
 from glasslog_lab.errors import ArtifactError
 from glasslog_lab.recorder import Memory, Recorder
-from glasslog_lab.recorder.digests import content_root
+from glasslog_lab.recorder.digests import batch_digest, content_root
 from glasslog_lab.recorder.journal import Journal, read_journal
 from glasslog_lab.recorder.replay import Replayed, load_function, replay_run
 from glasslog_lab.recorder.statements import format_probability, replay_statement
@@ -48,6 +48,15 @@ def wait_for(recorder: Recorder) -> None:
 
 def honest(first: int, last: int) -> Iterator[Replayed]:
     yield from (Replayed(step, content_root(state(step))) for step in range(first - 1, last + 1))
+
+
+def with_batches(first: int, last: int, wrong: int | None = None) -> Iterator[Replayed]:
+    for step in range(first - 1, last + 1):
+        yield Replayed(step, content_root(state(step)), batch=batch(step + (step == wrong)) if step >= first else None)
+
+
+def batch(step: int) -> bytes:
+    return batch_digest([Memory("x", "U8", (1,), bytes([step]))])
 
 
 def drifting(first: int, last: int) -> Iterator[Replayed]:
@@ -102,6 +111,21 @@ def test_a_segment_replayed_from_parameters_put_in_its_place_diverges(tmp_path: 
     outcome = replay_run(journal, lying, beacon=b"", count=len(journal.segments))
     assert (outcome.state, outcome.first_diverged) == ("diverged", 9)
     assert [one.state for one in outcome.outcomes].count("diverged") == 1
+
+
+def test_a_replay_on_another_batch_diverges_there(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, every=4, strict=True).begin(state(0))
+    for step in range(1, 9):
+        recorder.step(state(step), batch=batch(step))
+        wait_for(recorder)
+    recorder.close()
+    journal = read_journal(tmp_path / "run.journal")
+    count = len(journal.segments)
+    assert replay_run(journal, with_batches, beacon=b"beacon", count=count).state == "exact"
+    assert replay_run(journal, honest, beacon=b"beacon", count=count).state == "exact", "it says no batch"
+    outcome = replay_run(journal, lambda a, b: with_batches(a, b, wrong=6), beacon=b"beacon", count=count)
+    assert (outcome.state, outcome.first_diverged) == ("diverged", 6)
+    assert [one.reason for one in outcome.outcomes if one.reason] == ["step 6 was done with another batch"]
 
 
 def test_a_deviation_is_within_tolerance_or_diverges(tmp_path: Path) -> None:

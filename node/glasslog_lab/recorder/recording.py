@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 import time
@@ -14,12 +15,13 @@ from typing import Self
 
 from glasslog.custody import STATES, Chain, Counts, Event, Kind, Level, RunStart
 from glasslog_lab.errors import ArtifactError
-from glasslog_lab.recorder.digests import Memory, batch_digest, content_root
+from glasslog_lab.recorder.digests import Form, Memory, batch_digest, content_root, content_root_and_form
 from glasslog_lab.recorder.environment import describe_environment
 from glasslog_lab.recorder.journal import Journal, JournalFile, read_journal
 from glasslog_lab.recorder.writing import Writer
 
 CLOSE_SECONDS = 10.0
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 Tensors = Iterable[Memory] | bytes | None  # tensors in memory, or the root somebody computed, or not committed
 
@@ -27,12 +29,17 @@ Tensors = Iterable[Memory] | bytes | None  # tensors in memory, or the root some
 class Recorder:
     """Records one run of one process into ``folder/<name>.journal``, from which its statements are made.
 
-    ``every`` steps, ``seconds`` or a checkpoint end a segment. With ``strict`` a folder that cannot be written, or a
-    damaged journal, is an error at ``begin``; afterwards and otherwise faults become declared gaps and one warning.
+    ``every`` records (a step or a skip is one), ``seconds`` or a checkpoint end a segment. With ``strict``
+    a folder that cannot be written, or a damaged journal, is an error at ``begin``; afterwards and otherwise faults
+    become declared gaps and one warning.
 
     ``commits`` are the states besides the parameters, ``gradients`` and ``optimizer``, that every step has to have.
     What the run commits to before its first update: ``seed``; ``data_order``, the digest of the order of the data;
     ``dataset``, its records' root; ``hyperparameters``. ``world_size`` and ``rank`` say which process this is.
+
+    Raises:
+        ArtifactError: RECORD-06 no such name, ``every`` or ``seconds``.
+        ValueError: no such ``commits``.
     """
 
     def __init__(  # noqa: PLR0913  what a run commits to, each by its name
@@ -52,6 +59,10 @@ class Recorder:
         world_size: int = 1,
         rank: int = 0,
     ) -> None:
+        if not _NAME.fullmatch(name):
+            raise _unfit(f"a run is named in letters, digits, '.', '_' and '-', not {name!r:.60}")
+        if every < 1 or not seconds > 0:
+            raise _unfit(f"a segment of {every} records or {seconds} seconds")
         self.level = level
         self._folder, self._name = Path(folder), name
         self._every, self._seconds, self._strict = every, seconds, strict
@@ -67,6 +78,11 @@ class Recorder:
         self._warned = False
         self._line = ""
         self._last_root: bytes | None = None
+        self._form: Form | None = None
+        self._path: Path | None = None
+        self._counts = Counts()
+        self._changed = False
+        self._outside = 0  # what came before the beginning or after the close
 
     # --- a run -------------------------------------------------------------------------------------
 
@@ -104,9 +120,11 @@ class Recorder:
         """Record one update, after it was made and before the next: at L2 ``params`` are hashed here."""
         self._step += 1
         self._put(
+            Kind.STEP,
             lambda: Event(
                 kind=Kind.STEP, step=self._step, epoch=epoch, batch=_batch(batch), rng=rng, gradients=_root(gradients),
-                params=_root(params), optimizer=_root(optimizer), tokens=tokens, flop=flop, values=_floats(values),
+                params=self._params_root(params), optimizer=_root(optimizer), tokens=tokens, flop=flop,
+                values=_floats(values),
             )
         )  # fmt: skip
 
@@ -116,33 +134,44 @@ class Recorder:
         """Record an attempt that changed nothing, e.g. after an overflow of scaled gradients."""
         step = self._step + 1
         self._put(
+            Kind.SKIP,
             lambda: Event(
                 kind=Kind.SKIP, step=step, epoch=epoch, batch=_batch(batch), values=_floats(values), reason=reason[:200]
-            )
+            ),
         )
 
     def checkpoint(self, params: Tensors = None, optimizer: Tensors = None) -> None:
         """Record that the state after the last step was kept; without ``params``, those of the last step."""
         root = params if params is not None else self._last_root
-        self._put(lambda: Event(kind=Kind.CHECKPOINT, step=self._step, params=_root(root), optimizer=_root(optimizer)))
+        self._put(
+            Kind.CHECKPOINT,
+            lambda: Event(
+                kind=Kind.CHECKPOINT, step=self._step, params=self._params_root(root), optimizer=_root(optimizer)
+            ),
+        )
 
     def rollback(self, to_step: int, params: Tensors = None, reason: str = "") -> None:
         """Record that the training went back to the state after ``to_step``."""
         count, self._step = self._step - to_step, to_step
         self._put(
-            lambda: Event(kind=Kind.ROLLBACK, step=to_step + 1, count=count, params=_root(params), reason=reason[:200])
+            Kind.ROLLBACK,
+            lambda: Event(
+                kind=Kind.ROLLBACK, step=to_step + 1, count=count, params=self._params_root(params), reason=reason[:200]
+            ),
         )
 
     def close(self) -> str:
         """End the run and return the closing line. Waits at most ten seconds for the disk."""
         writer = self._writer
         if writer is None or os.getpid() != self._pid:
-            return self._line or "not recorded"
-        self._put(lambda: Event(kind=Kind.CLOSE, step=self._step))
+            outside = f"; {self._outside:,} calls came when no run was being recorded" if self._outside else ""
+            return (self._line or "not recorded") + outside
+        self._put(Kind.CLOSE, lambda: Event(kind=Kind.CLOSE, step=self._step))
         elapsed = time.perf_counter() - self._began
         share = 100 * self._spent / elapsed if elapsed else 0.0
         done = writer.finish(CLOSE_SECONDS)
         self._writer = None
+        self._counts = writer.counts
         if writer.faults:
             self._warn(writer.faults[-1])
         self._line = closing_line(writer.counts, share) + ("" if done else "; the last records are not written")
@@ -166,6 +195,16 @@ class Recorder:
         """Whether a run is being recorded."""
         return self._writer is not None
 
+    @property
+    def path(self) -> Path | None:
+        """The journal, None before a run has begun."""
+        return self._path
+
+    @property
+    def counts(self) -> Counts:
+        """What was written until now: steps, skips, gaps and seams. The last events may still be on their way."""
+        return self._counts if self._writer is None else self._writer.counts
+
     def fault(self, error: Exception) -> None:
         """Take note of a fault in what feeds this recorder: the step it concerns becomes a gap."""
         self._warn(f"{type(error).__name__}: {error}")
@@ -184,6 +223,7 @@ class Recorder:
                 raise
             self._warn(str(error))
         chain = resumed.chain if resumed else Chain(self._start)
+        self._path = path
         file = JournalFile(path, resumed.size if resumed else 0)
         try:
             file.open(chain.start)
@@ -198,7 +238,7 @@ class Recorder:
 
     def _initial_root(self, params: Tensors) -> bytes | None:
         try:
-            return _root(params)
+            return self._params_root(params)
         except Exception as error:
             if self._strict:
                 raise
@@ -241,22 +281,53 @@ class Recorder:
         self._step = first_step - 1
         count = max(0, chain.step + 1 - first_step)
         event = Event(kind=Kind.RESUME, step=first_step, count=count, params=root, reason=reason[:200])
-        self._put(lambda: event)
+        self._put(Kind.RESUME, lambda: event)
 
-    def _put(self, make: Callable[[], Event]) -> None:
+    def _params_root(self, tensors: Tensors) -> bytes | None:
+        if tensors is None or isinstance(tensors, bytes):
+            return tensors
+        root, form = content_root_and_form(tensors)
+        self._changed = self._form not in (None, form)
+        self._form = form
+        return root
+
+    def _put(self, kind: Kind, make: Callable[[], Event]) -> None:
         """Measure, make and hand over an event; whatever fails is a gap and a warning."""
         began = time.perf_counter()
+        writer = self._writer
         try:
-            if self._writer is not None and os.getpid() == self._pid:
-                event = make()
-                if event.kind is Kind.STEP or event.params is not None:
-                    self._last_root = event.params
-                self._writer.put(event)
-                if self._writer.faults:
-                    self._warn(self._writer.faults[-1])
+            if writer is None:
+                self._outside += 1
+                self._warn(f"no run is open: {'close was called before' if self._line else 'begin was not called'}")
+            elif os.getpid() == self._pid:
+                self._hand_over(writer, kind, make)
         except Exception as error:  # noqa: BLE001  a training goes on, whatever is wrong with its recorder
             self._warn(f"{type(error).__name__}: {error}")
         self._spent += time.perf_counter() - began
+
+    def _hand_over(self, writer: Writer, kind: Kind, make: Callable[[], Event]) -> None:
+        self._changed = False
+        try:
+            event = make()
+        except Exception as error:
+            if kind is not Kind.STEP:  # a step's number shows that it is missing
+                self._put_gap(writer, self._step + 1, f"{type(error).__name__}: {error}")
+            raise
+        if kind is Kind.STEP or event.params is not None:
+            self._last_root = event.params
+        fact = "the tensors are not those of the step before, so updates of some are not recorded"
+        if self._changed and kind is not Kind.ROLLBACK:
+            self._put_gap(writer, event.step + (kind is not Kind.STEP), fact)
+        writer.put(event)
+        if self._changed and kind is Kind.ROLLBACK:
+            self._put_gap(writer, event.step, fact)
+        if writer.faults:
+            self._warn(writer.faults[-1])
+
+    def _put_gap(self, writer: Writer, step: int, reason: str) -> None:
+        """Declare that something is missing which no number shows."""
+        writer.put(Event(kind=Kind.GAP, step=step, count=0, reason=reason[:200]))
+        self._warn(reason)
 
     def _warn(self, fact: str) -> None:
         if self._warned:
@@ -311,6 +382,10 @@ def _is_locked(path: Path) -> bool:
     except OSError:
         return True
     return False
+
+
+def _unfit(fact: str) -> ArtifactError:
+    return ArtifactError("RECORD-06", f"{fact} cannot be recorded", "mend what the recorder is made with")
 
 
 def _unusable(error: Exception) -> ArtifactError:

@@ -23,11 +23,15 @@ State = Literal["exact", "within-tolerance", "diverged", "unable"]
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The state after ``step``. ``deviation``: its greatest absolute difference from what the run kept there."""
+    """The state after ``step``. ``deviation``: its greatest absolute difference from what the run kept there.
+
+    ``batch`` is what the step was done with (``digests.batch_digest``); where given it has to be the recorded one.
+    """
 
     step: int
     params: bytes
     deviation: float | None = None
+    batch: bytes | None = None
 
 
 ReplayFunction = Callable[[int, int], Iterable[Replayed]]
@@ -111,6 +115,7 @@ def replay_segment(
     """
     states, first, bounds, steps = set[State](), list[int](), list[float](), 0
     made = SegmentOutcome(segment.index, segment.first_step, segment.last_step, "unable", 0)
+    reason = ""
     for stretch in _stretches(records, before):
         begin, end = min(stretch.steps), max(stretch.steps)
         steps += end - begin + 1
@@ -121,40 +126,46 @@ def replay_segment(
         recorded = stretch.steps if stretch.before is None else {begin - 1: stretch.before, **stretch.steps}
         for step, root in sorted(recorded.items()):
             replayed = found.get(step)
-            if replayed is not None and replayed.params == root:
+            same_batch = replayed is None or replayed.batch in (None, stretch.batches.get(step, replayed.batch))
+            if replayed is not None and replayed.params == root and same_batch:
                 continue
-            deviation = replayed.deviation if replayed else None
+            deviation = replayed.deviation if replayed and same_batch else None
             if deviation is not None and deviation <= tolerance:
                 bounds.append(deviation)
                 states.add("within-tolerance")
                 continue
             states.add("diverged")
             first.append(max(step, begin))
+            reason = reason or ("" if same_batch else f"step {step} was done with another batch")
             break
     if not steps:
         without = any(Record.decode(data).event.kind in (Kind.STEP, Kind.GAP) for data in records)
         return replace(made, reason="no step with its parameters") if without else replace(made, state="exact")
     state: State = "diverged" if first else "within-tolerance" if states else "exact"
     return replace(
-        made, state=state, steps=steps, first_diverged=min(first, default=None), bound=max(bounds, default=None)
-    )
+        made, state=state, steps=steps, first_diverged=min(first, default=None), bound=max(bounds, default=None),
+        reason=reason,
+    )  # fmt: skip
 
 
 class _Stretch(NamedTuple):
-    """Steps that follow one another with the roots recorded after them, and the root recorded before the first."""
+    """Steps that follow one another: the roots recorded after them, their batches, the root before the first."""
 
     before: bytes | None
     steps: dict[int, bytes]
+    batches: dict[int, bytes]
 
 
 def _stretches(records: list[bytes], before: bytes | None) -> list[_Stretch]:
-    found = [_Stretch(before, {})]
+    found = [_Stretch(before, {}, {})]
     for data in records:
         event = Record.decode(data).event
         if event.kind in (Kind.GAP, Kind.RESUME, Kind.ROLLBACK):
-            found.append(_Stretch(event.params, {}))
+            found.append(_Stretch(event.params, {}, {}))
         elif event.kind is Kind.STEP and event.params is not None:
             found[-1].steps[event.step] = event.params
+            if event.batch is not None:
+                found[-1].batches[event.step] = event.batch
     return [stretch for stretch in found if stretch.steps]
 
 

@@ -81,7 +81,11 @@ class Writer:
         else:
             if self._chain.pending >= self._every and event.kind not in _LAST:
                 self._end_segment()
-            self._record(event)
+            try:
+                self._record(event)
+            except Exception:
+                self._lost += event.kind not in (Kind.STEP, Kind.CLOSE)  # whose absence their numbers show
+                raise
         self._do_due()
 
     def _record(self, event: Event) -> None:
@@ -97,7 +101,7 @@ class Writer:
     def _bridge(self, event: Event) -> Iterator[Event]:
         """Yield the event, behind a declared gap where steps before it are missing."""
         chain = self._chain
-        due = event.step - (event.kind in (Kind.STEP, Kind.SKIP, Kind.RESUME, Kind.ROLLBACK))
+        due = event.step - (event.kind in (Kind.STEP, Kind.SKIP, Kind.GAP, Kind.RESUME, Kind.ROLLBACK))
         if chain.closed and event.kind is not Kind.RESUME:
             yield Event(kind=Kind.RESUME, step=chain.step + 1, reason="the run went on after its close")
         if due < chain.step and event.kind not in (Kind.RESUME, Kind.ROLLBACK):

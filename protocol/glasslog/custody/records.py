@@ -76,7 +76,9 @@ class RunStart:
         Raises:
             DecodeError: STEP-01, what is stated does not fit the format.
         """
-        return _encode_bounded([VERSION, *_plain(self)], START_BYTES_MAX)
+        data = _encode_bounded([VERSION, *_plain(self)], START_BYTES_MAX)
+        self.decode(data)  # what no reader would take is never written
+        return data
 
     @classmethod
     def decode(cls, data: bytes) -> RunStart:
@@ -149,7 +151,9 @@ class Record:
             event.batch, event.rng, event.gradients, event.params, event.optimizer, event.tokens, flop, bits,
             event.reason,
         ]  # fmt: skip
-        return _encode_bounded(items, RECORD_BYTES_MAX)
+        data = _encode_bounded(items, RECORD_BYTES_MAX)
+        self.decode(data)  # what no reader would take is never written
+        return data
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
