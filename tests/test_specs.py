@@ -27,10 +27,13 @@ NORMATIVE = {
     "secrecy.md": "X",
     "custody.md": "C",
     "statements.md": "V",
+    "weights.md": "K",
+    "datasets.md": "D",
+    "formats.md": "M",
 }
 
 STATED = re.compile(r"^\*\*([A-Z]\d+)\.\*\*", re.MULTILINE)
-CITED = re.compile(r"\b([ACLSTVWX][1-9]\d?)\b")
+CITED = re.compile(r"\b([ACDKLMSTVWX][1-9]\d?)\b")
 FILE_NAMED = re.compile(r"\bspecs/([a-z-]+\.(?:md|cddl))")
 
 

@@ -61,7 +61,7 @@ statements: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {
         "_type": st.just(statement.STATEMENT_TYPE),
         "subject": st.lists(subjects, min_size=1, max_size=3),
-        "predicateType": st.sampled_from(["https://slsa.dev/provenance/v1", "urn:glasslog:predicate:weights:v1"]),
+        "predicateType": st.sampled_from(["https://slsa.dev/provenance/v1", "urn:glasslog:predicate:model:v1"]),
     },
     optional={"predicate": st.dictionaries(texts.filter(lambda key: key != "digest"), json_values, max_size=3)},
 )

@@ -63,12 +63,20 @@ def _report(error: BaseException) -> int:
         for line in lines:
             print_error(line)
         return status
+    if _is_explained(error):  # an error of another package's command, which this one knows by its form only
+        print_error(str(error))
+        return EXIT_UNABLE
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("glasslog"):
         print_error(f"EXTRA-01 this command needs {error.name}. Next: pip install 'glasslog[all]'")
         return EXIT_UNABLE
     print_error(f"BUG-01 {type(error).__name__}: {error}"[:300])
     print_error(f"This is a bug in glasslog. Next: report it with {_keep_details(error)}")
     return EXIT_BUG
+
+
+def _is_explained(error: BaseException) -> bool:
+    """Whether an error says what is wrong and what to do next, as ours do."""
+    return all(isinstance(getattr(error, name, None), str) for name in ("code", "fact", "next_step"))
 
 
 def _keep_details(error: BaseException) -> str:

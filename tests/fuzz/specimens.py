@@ -23,9 +23,12 @@ from glasslog.bundle import (
 from glasslog.entry import number_entry
 from glasslog.ledger import Tip
 from glasslog.merkle import hash_leaf
+from glasslog.predicates.base import Subject
 from glasslog.predicates.evidence import evidence_statement
-from glasslog.predicates.weights import Tensor, WeightsFile, weights_statement
+from glasslog.predicates.model import Model
+from glasslog.predicates.values import Commitment, File
 from glasslog.statement import STATEMENT_TYPE, decode_statement, encode_statement, to_json
+from glasslog.tensors import CONTENT_ROOT, Tensor, content_root
 from simulation.suite import make_block as make_cheap_block
 from simulation.suite import make_network, public_key, sign
 
@@ -78,7 +81,16 @@ def bundles() -> tuple[bytes, ...]:
 @cache
 def statements() -> tuple[bytes, ...]:
     tensors = [Tensor(f"layer.{number}", "F32", (2, 3), digest_of(number)) for number in range(2)]
-    weights = weights_statement("model", "safetensors", tensors, [WeightsFile("a.safetensors", 48, digest_of("a"))])
+    root = {CONTENT_ROOT: content_root(tensors)}
+    model = Model(
+        name="model",
+        format="safetensors",
+        content_root=Commitment(digest=root),
+        tensors=2,
+        parameters=12,
+        files=(File(name="a.safetensors", bytes=48, digest={"sha256": digest_of("a")}),),
+    )
+    weights = model.statement(Subject("model", root), Subject("a.safetensors", {"sha256": digest_of("a")}))
     predicate: codec.Map = {
         "a": [1, -1, 0.5, 1e300, True, None, {"digest": {"x": b"\xab", "y": ""}}],
         "b": {"c": {"d": [[["deep"]]]}},

@@ -13,9 +13,9 @@ from time import process_time
 import pytest
 
 from fuzz.specimens import statements, statements_json
-from fuzz.targets.lab import make_file
 from fuzz.targets.network import OWN, _read_frames, _yamux
 from fuzz.targets.node import CONFIG, MemoryPath
+from fuzz.targets.weights import make_file
 from glasslog import codec, tiles
 from glasslog.block import split
 from glasslog.errors import ProtocolError
@@ -25,8 +25,9 @@ from glasslog.policy import Policy
 from glasslog.shapes import Shapes
 from glasslog.statement import decode_statement, from_json
 from glasslog_lab.errors import ArtifactError
-from glasslog_lab.models import read_index
-from glasslog_lab.safetensors import parse_header, parse_length
+from glasslog_lab.weights.index import read_index
+from glasslog_lab.weights.safetensors import parse_header, parse_length
+from glasslog_lab.weights.windows import MemoryWindow
 from glasslog_node.batches import read_cbor_batch, read_json_batch, read_ndjson_batch
 from glasslog_node.config import load_config
 from glasslog_node.errors import OperatingError
@@ -134,7 +135,7 @@ CASES: list[tuple[str, Callable[[bytes], object], Callable[[int], bytes], int]] 
     ("a tensor twice", parse_file, lambda n: make_text(json_members(n, f',"{n - 1:06d}":1')), 4_000),
     (
         "tensors of an index",
-        lambda data: read_index("m.safetensors.index.json", MemoryPath.of(data), None),
+        lambda data: read_index("m.safetensors.index.json", MemoryWindow(data)),
         lambda n: json.dumps({"weight_map": {f"t{k}": "m.safetensors" for k in range(n)}}).encode(),
         500,
     ),

@@ -10,16 +10,17 @@ from glasslog.statement import decode_statement, to_json
 from glasslog_lab.sealing.refusals import refusing
 
 
-def show_public(items: Iterable[bytes], author: str) -> str:
+def show_public(items: Iterable[bytes], author: str | None) -> str:
     """Return, for each item of a submission, its entry's bytes in hexadecimal and what they say.
 
-    The number is the node's to give, so it stands as ``<number>``; a commitment covers it, so it stands as
+    The number is the node's to give, so it stands as ``<number>``, as does ``<author>`` where that is None; a
+    commitment covers it, so it stands as
     ``<commitment>``, 32 bytes that tell nobody anything.
 
     Raises:
         ArtifactError: CBOR-nn or STMT-nn, an item is neither sealed item nor statement.
     """
-    return "\n".join(_show(item, codec.encode(author).hex()) for item in items)
+    return "\n".join(_show(item, "<author>" if author is None else codec.encode(author).hex()) for item in items)
 
 
 def _show(item: bytes, author: str) -> str:

@@ -2,6 +2,10 @@
 
 ``glasslog verify`` must start where only the base package is installed, and fast: nothing here may import trio,
 libp2p, httpx or structlog. (Typer itself imports pydantic, once a command has options.) A test holds it to that.
+
+Other packages add words through the entry-point group ``glasslog.commands``: each entry point is a table from word to
+``(help, "module:function")``, or to ``(help, table)``, a group. It is looked at for ``--help`` and for words that are
+not ours.
 """
 
 from __future__ import annotations
@@ -9,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from importlib.metadata import entry_points
+from typing import Any, TypeAlias
 
 import typer
 from typer.core import TyperGroup
@@ -26,7 +31,7 @@ class Entry:
 
 _CLI = "glasslog_node.cli."
 TOP: Mapping[str, Entry] = {
-    "demo": Entry(_CLI + "demo", "Watch a network attest a real model; with --tamper, see five lies caught."),
+    "demo": Entry(_CLI + "demo", "Watch a lab train a model and a network log it; with --tamper, see six lies caught."),
     "submit": Entry(_CLI + "submit", "Submit in-toto statements to your node."),
     "prove": Entry(_CLI + "prove", "Fetch the bundle that proves one entry."),
     "verify": Entry(_CLI + "verify", "Verify a bundle offline, against a policy."),
@@ -62,6 +67,9 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Entry]]] = {
 }
 
 
+ENTRY_POINTS = "glasslog.commands"
+Words: TypeAlias = "Mapping[str, tuple[str, str | Words]]"
+
 _ORDER = {
     name: place
     for place, name in enumerate(
@@ -74,10 +82,19 @@ def _placeholder() -> None:
     """Stand in for a command in a list of commands; never called."""
 
 
+def list_added() -> Words:
+    """Return the words that installed packages add to ours; none of ours can be taken."""
+    added: dict[str, tuple[str, str | Words]] = {}
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        added |= point.load()
+    return {word: entry for word, entry in added.items() if word not in TOP and word not in GROUPS}
+
+
 class LazyGroup(TyperGroup):
     """A group that lists its commands from a table and imports the one that is called."""
 
     entries: Mapping[str, Entry] = {}
+    takes_more = False
 
     def __init__(self, **attrs: Any) -> None:  # noqa: ANN401 - passed through to Typer as they come
         super().__init__(**attrs)
@@ -85,16 +102,46 @@ class LazyGroup(TyperGroup):
             self.add_command(_as_command(name, _placeholder, entry.help), name)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - the type is Typer's private one
-        """Return the commands in the order of use, groups among them."""
-        return sorted(super().list_commands(ctx), key=lambda name: (_ORDER.get(name, 0), name))
+        """Return the commands in the order of use, groups among them; what other packages add comes last."""
+        self._take_more()
+        return sorted(super().list_commands(ctx), key=lambda name: (_ORDER.get(name, len(_ORDER) + 1), name))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - the types are Typer's private ones
         """Return the command that ``args`` begins with, imported."""
+        if args and args[0] not in self.commands:
+            self._take_more()
         name, command, rest = super().resolve_command(ctx, args)
         entry = self.entries.get(name or "")
         if entry is not None:
             command = _as_command(name or "", getattr(import_module(entry.module), entry.function), entry.help)
         return name, command, rest
+
+    def _take_more(self) -> None:
+        if self.takes_more:
+            self.takes_more = False
+            more, groups = _split_words(list_added())
+            self.entries = {**self.entries, **more}
+            for name, entry in more.items():
+                self.add_command(_as_command(name, _placeholder, entry.help), name)
+            for name, (help_line, table) in groups.items():
+                self.add_command(typer.main.get_command(_as_group(table, help_line)), name)
+
+
+def _split_words(words: Words) -> tuple[dict[str, Entry], dict[str, tuple[str, Mapping[str, Entry]]]]:
+    entries, groups = dict[str, Entry](), dict[str, tuple[str, Mapping[str, Entry]]]()
+    for word, (help_line, what) in words.items():
+        if isinstance(what, str):
+            module, _, function = what.partition(":")
+            entries[word] = Entry(module, help_line, function)
+        else:
+            groups[word] = (help_line, _split_words(what)[0])
+    return entries, groups
+
+
+def _as_group(table: Mapping[str, Entry], help_line: str | None = None) -> typer.Typer:
+    group = typer.Typer(cls=_group_class(table), no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    group.callback(help=help_line)(_placeholder)
+    return group
 
 
 def _as_command(name: str, function: Any, help_line: str) -> Any:  # noqa: ANN401 - any signature Typer understands
@@ -103,14 +150,14 @@ def _as_command(name: str, function: Any, help_line: str) -> Any:  # noqa: ANN40
     return typer.main.get_command(single)
 
 
-def _group_class(table: Mapping[str, Entry]) -> type[LazyGroup]:
-    return type("LazyGroup", (LazyGroup,), {"entries": table})
+def _group_class(table: Mapping[str, Entry], *, takes_more: bool = False) -> type[LazyGroup]:
+    return type("LazyGroup", (LazyGroup,), {"entries": table, "takes_more": takes_more})
 
 
 def build_app() -> typer.Typer:
     """Return the whole command line."""
     app = typer.Typer(
-        cls=_group_class(TOP),
+        cls=_group_class(TOP, takes_more=True),
         help="A shared, append-only audit log for AI provenance.",
         no_args_is_help=True,
         add_completion=False,
@@ -119,7 +166,5 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_placeholder)
     for name, (help_line, table) in GROUPS.items():
-        group = typer.Typer(cls=_group_class(table), no_args_is_help=True, rich_markup_mode=None)
-        group.callback()(_placeholder)
-        app.add_typer(group, name=name, help=help_line)
+        app.add_typer(_as_group(table), name=name, help=help_line)
     return app

@@ -70,7 +70,14 @@ class NodeClient:
 
 
 def connect(config: Path | None, url: str | None, token_file: Path | None, *, write: bool = False) -> NodeClient:
-    """Return a client for the node that a command's options name.
+    """Return a client for the node that a command's options name; errors as ``locate``."""
+    return NodeClient(*locate(config, url, token_file, write=write))
+
+
+def locate(
+    config: Path | None, url: str | None, token_file: Path | None, *, write: bool = True
+) -> tuple[str, str | None]:
+    """Return the address and the token of the node that a command's options name; no token unless for writing.
 
     Raises:
         RequestError: CLIENT-03, the options name no node.
@@ -82,8 +89,8 @@ def connect(config: Path | None, url: str | None, token_file: Path | None, *, wr
         settings = load_config(config)
         bind = settings.http.bind
         address = bind if bind.startswith(UNIX_PREFIX) else f"http://{bind}"
-        return NodeClient(address, read_token(settings.token_path) if write else None)
-    return NodeClient(url or "", None if token_file is None else read_token(token_file))
+        return address, read_token(settings.token_path) if write else None
+    return url or "", None if token_file is None else read_token(token_file)
 
 
 def read_token(path: Path) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from glasslog_node.cli.connection import CONFIG_HELP, TOKEN_HELP, URL_HELP, NodeClient, connect
+from glasslog_node.cli.connection import CONFIG_HELP, TOKEN_HELP, URL_HELP, NodeClient, connect, locate
 from glasslog_node.cli.output import print_json, print_line
 from glasslog_node.errors import RequestError
 
 POLL_SECONDS = 30
+SENDERS = "glasslog.senders"  # entry points: what can be sent besides files of statements
 _SUFFIXES = {
     ".cbor": "application/cbor",
     ".cose": "application/cose",
@@ -27,7 +30,8 @@ def command(
     file: Annotated[
         str,
         typer.Argument(
-            help="JSON, NDJSON (.jsonl), CBOR (.cbor), one COSE_Sign1 (.cose), or sealed items (.sealed); - reads JSON."
+            help="JSON, NDJSON (.jsonl), CBOR (.cbor), one COSE_Sign1 (.cose), or sealed items (.sealed); "
+            "a spool's folder; - reads JSON."
         ),
     ],
     config: Annotated[Path | None, typer.Option(help=CONFIG_HELP)] = None,
@@ -37,7 +41,13 @@ def command(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until a published checkpoint covers it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Submit in-toto statements to your node: one, an array, or one a line."""
+    """Submit in-toto statements to your node: one, an array, one a line, or all that waits in a spool."""
+    if Path(file).is_dir():
+        if key is not None:
+            raise RequestError("CLIENT-05", "a spool's files have their own keys", "leave --key out", status=0)
+        address, token = locate(config, url, token_file)
+        find_sender()(Path(file), address, token, wait=wait, json=json)
+        return
     body, media_type = _read(file)
     headers = {"content-type": media_type, **({} if key is None else {"idempotency-key": key})}
     with connect(config, url, token_file, write=True) as node:
@@ -53,6 +63,18 @@ def command(
         runs = ", ".join(f"{run['index']} (x{run['count']})" for run in answer["runs"])
         print_line(f"published by the checkpoint of size {answer['checkpoint']}; log index {runs}")
         print_line(f"Next: glasslog prove {submission}/0 -o bundle")
+
+
+def find_sender() -> Callable[..., None]:
+    """Return what sends a spool: the function that the lab's package names ``spool`` among its senders.
+
+    Raises:
+        RequestError: CLIENT-07, no such package is installed.
+    """
+    for point in entry_points(group=SENDERS, name="spool"):
+        sender: Callable[..., None] = point.load()
+        return sender
+    raise RequestError("CLIENT-07", "nothing here can send a spool", "pip install 'glasslog[lab]'", status=0)
 
 
 def _read(file: str) -> tuple[bytes, str]:
