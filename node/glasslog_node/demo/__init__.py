@@ -1,1 +1,1 @@
-"""The demonstration: a real network of processes attests a real model, and five lies are caught."""
+"""The demonstration: a lab trains a model before a real network of processes, and six lies are caught."""

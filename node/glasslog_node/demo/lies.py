@@ -1,4 +1,4 @@
-"""The second act: five lies of different kinds, told with real keys and real files, each caught by code and name."""
+"""The second act: six lies of different kinds, told with real keys and real files, each caught by code and name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from glasslog.note import Note
 from glasslog.policy import Policy
 from glasslog.statement import STATEMENT_TYPE, encode_statement
 from glasslog_node.config import split_address
-from glasslog_node.demo.commands import glasslog
-from glasslog_node.demo.scene import PATIENCE_SECONDS, Scene
+from glasslog_node.demo.commands import glasslog, run
+from glasslog_node.demo.scene import Scene
+from glasslog_node.demo.submitting import PATIENCE_SECONDS
+from glasslog_node.demo.training import replay
 from glasslog_node.errors import OperatingError
 from glasslog_node.fleet import Fleet
 from glasslog_node.keys import Purpose, read_key
@@ -32,6 +34,9 @@ from glasslog_node.network.members import Endpoint, PeerAddress
 from glasslog_node.network.transport import Lane, PeerConnected
 from glasslog_node.store.store import Store
 from glasslog_node.testnet import TestnetNode
+
+LYING_PROGRAM = "glasslog_lab.example.lying"
+LIED_STEPS, LIED_SEGMENTS, LIED_STEP = 60, 3, 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,13 @@ class Lie:
 
 
 async def tell_all(fleet: Fleet, scene: Scene, folder: Path) -> list[Lie]:
-    """Tell the five lies, each on copies, and return what became of them."""
+    """Tell the six lies, each on copies, and return what became of them."""
     return [
         await altered_replica(scene, folder),
         await forged_bundle(scene, folder),
         await loosened_policy(scene, folder),
         lone_fork(scene),
+        await swapped_labels(scene, folder),
         await double_history(fleet, scene),
     ]
 
@@ -125,6 +131,20 @@ def lone_fork(scene: Scene) -> Lie:
     except ProtocolError as error:
         return Lie("lone-fork", told, error.code, error.fact)
     return Lie("lone-fork", told, "", "it was believed")
+
+
+async def swapped_labels(scene: Scene, folder: Path) -> Lie:
+    """A lab trains one step on other labels than its record commits to; no record, head or statement shows it."""
+    run_folder = folder / "swapped-labels"
+    size = ["--steps", str(LIED_STEPS), "--every", str(LIED_STEPS // LIED_SEGMENTS)]
+    trained = await run(LYING_PROGRAM, [str(run_folder), "--lie", str(LIED_STEP), *size])
+    told = f"{scene.testnet.labs[0].name} records step {LIED_STEP} with the right labels and trains it on wrong ones"
+    if trained.status:
+        raise OperatingError("DEMO-02", f"the lie could not be told: {trained.complaint}", "name a --model")
+    answer = await replay(run_folder, scene.validators[0].root, LIED_SEGMENTS)
+    state, where = answer.value.get("state"), answer.value.get("first_diverged")
+    says = f"{LIED_SEGMENTS} of {LIED_SEGMENTS} segments done again: {state} at step {where}"
+    return Lie("swapped-labels", told, "C10" if (state, where) == ("diverged", LIED_STEP) else "", says)
 
 
 async def double_history(fleet: Fleet, scene: Scene) -> Lie:

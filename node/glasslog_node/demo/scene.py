@@ -1,25 +1,24 @@
-"""The demonstration's first act: a network comes up, a lab attests a model, everybody checks."""
+"""The demonstration's first act: a network comes up, a lab trains and attests a model, everybody checks."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
-from glasslog.statement import from_json
-from glasslog_node.cli.connection import read_token
 from glasslog_node.demo.commands import Answer, glasslog, run
+from glasslog_node.demo.lineage import Lineage, follow
+from glasslog_node.demo.screen import Screen
+from glasslog_node.demo.submitting import PATIENCE_SECONDS, Published, submit
+from glasslog_node.demo.training import Trained, replay, train
 from glasslog_node.errors import OperatingError
 from glasslog_node.fleet import Fleet, open_client
 from glasslog_node.testnet import Testnet, new_testnet
 
-PATIENCE_SECONDS = 60.0
-
-Tell = Callable[[str], None]
+REPLAYED_SEGMENTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,23 @@ class Audit:
     verdict: str
 
 
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A training, from its data to its release, and what the ledger says of it."""
+
+    trained: Trained
+    replayed: str
+    holder: str  # whose replica was asked
+    lineage: Lineage
+    released: Published
+
+    def to_value(self) -> dict[str, object]:
+        """Return the story as JSON."""
+        return {
+            "training": self.trained.to_value(), "replay": self.replayed, "lineage": self.lineage.to_value(),
+        }  # fmt: skip
+
+
 @dataclass(slots=True)
 class Scene:
     """What the first act leaves behind."""
@@ -54,12 +70,14 @@ class Scene:
     validators: list[Standing]
     verified: Answer
     audits: list[Audit]
+    story: Story | None  # None where a model of the user's own was attested
 
     @property
     def held(self) -> bool:
         """Whether everything that was to be shown was shown."""
         equal = len({(standing.size, standing.root) for standing in self.validators}) == 1
-        return equal and self.verified.status == 0 and all(audit.verdict == "intact" for audit in self.audits)
+        told = self.story is None or self.story.replayed == "exact"
+        return equal and told and self.verified.status == 0 and all(audit.verdict == "intact" for audit in self.audits)
 
     def to_value(self) -> dict[str, object]:
         """Return the scene as the JSON object that ``demo --json`` prints."""
@@ -83,6 +101,7 @@ class Scene:
             "policy": str(self.testnet.policy_path),
             "bundle_verified": self.verified.status == 0,
             "audits": [{"path": audit.path, "verdict": audit.verdict} for audit in self.audits],
+            **({} if self.story is None else self.story.to_value()),
         }
 
 
@@ -91,61 +110,69 @@ def found(folder: Path, validators: int) -> Testnet:
     return new_testnet(folder, validators=validators, labs=1, time_ms=time.time_ns() // 1_000_000)
 
 
-async def play(fleet: Fleet, model: Path, folder: Path, tell: Tell) -> Scene:
-    """Play the first act on a running fleet.
+async def play(fleet: Fleet, model: Path | None, folder: Path, screen: Screen) -> Scene:
+    """Play the first act on a running fleet: train a model, or attest the one at ``model``.
 
     Raises:
-        OperatingError: DEMO-04 the model cannot be attested, DEMO-05 it was not published in time, FLEET-nn.
+        OperatingError: DEMO-02 the training failed, DEMO-04 the model cannot be attested, DEMO-05 something was not
+            published in time, DEMO-08 the lineage breaks, FLEET-nn.
     """
     testnet = fleet.testnet
     await fleet.wait_until_connected(PATIENCE_SECONDS)
     places = ", ".join(f"{node.name} ({node.jurisdiction})" for node in testnet.validators)
-    tell(f"{len(testnet.validators)} validators in as many places are connected: {places}")
-    statement = await _attest(model)
-    tell(f"{testnet.labs[0].name} attests {model.name}: {_describe(statement)}")
-    index, checkpoint, seconds = await _submit(testnet, statement)
-    tell(f"published after {seconds * 1000:.0f} ms: log index {index}, checkpoint of size {checkpoint}")
-    await fleet.wait_for_size(checkpoint, PATIENCE_SECONDS)
+    screen.tell(f"{len(testnet.validators)} validators in as many places are connected: {places}")
+    if model is None:
+        story = await _train(fleet, folder, screen)
+        model, published = story.trained.weights, story.released
+    else:
+        story, published = None, await _attest(testnet, model, screen)
+    await fleet.wait_for_size(published.checkpoint, PATIENCE_SECONDS)
+    index = published.indices[-1]
     validators = await _standings(fleet)
     bundle = folder / "bundle"
     await _prove(testnet, index, bundle)
     verified = await glasslog("verify", str(bundle), "--policy", str(testnet.policy_path), "--json")
-    tell(f"the bundle verifies offline: {verified.value.get('sentence') or verified.complaint}")
+    screen.tell(f"the bundle verifies offline: {verified.value.get('sentence') or verified.complaint}")
     audits = [await _audit(node.config.data, testnet.policy_path) for node in testnet.nodes]
-    return Scene(testnet, model, bundle, index, checkpoint, seconds, validators, verified, audits)
+    return Scene(
+        testnet, model, bundle, index, published.checkpoint, published.seconds, validators, verified, audits, story
+    )  # fmt: skip
 
 
-async def _attest(model: Path) -> bytes:
-    answer = await run("glasslog_lab", ["attest", str(model), "--json"])
-    if answer.status:
+async def _train(fleet: Fleet, folder: Path, screen: Screen) -> Story:
+    """Train, replay a sample that the log's root chooses, and follow the weights back through a replica's copy."""
+    testnet = fleet.testnet
+    screen.tell(f"{testnet.labs[0].name} trains a model")
+    trained = await train(testnet, folder / "training", screen)
+    release = next(index for index, kind in trained.logged.items() if kind == "release")
+    await fleet.wait_for_size(trained.checkpoint, PATIENCE_SECONDS)
+    beacon = (await _standings(fleet))[0].root
+    again = await replay(trained.folder, beacon, REPLAYED_SEGMENTS)
+    if not again.value:
+        raise OperatingError("DEMO-02", f"nothing could be replayed: {again.complaint}", "name a --model")
+    published = await submit(testnet, [again.value["statement"]])
+    await fleet.wait_for_size(published.checkpoint, PATIENCE_SECONDS)
+    copy = folder / "replica"
+    holder = testnet.validators[0]
+    await glasslog("backup", str(copy), "--config", str(holder.config_path))
+    lineage = await follow(trained.weights, copy, testnet.policy_path, folder / "bundles")
+    released = Published([release], published.checkpoint, trained.seconds)
+    return Story(trained, again.value["state"], holder.name, lineage, released)
+
+
+async def _attest(testnet: Testnet, model: Path, screen: Screen) -> Published:
+    answer = await run("glasslog_lab", ["attest", "model", str(model), "--json"])
+    if answer.status or not answer.value:
         raise OperatingError("DEMO-04", f"{model} cannot be attested: {answer.complaint}", "name another --model")
-    return json.dumps(answer.value).encode()
-
-
-def _describe(statement: bytes) -> str:
-    subjects = from_json(statement)["subject"]
-    assert isinstance(subjects, list)
-    return f"{len(subjects)} digests, {len(statement)} bytes of in-toto JSON"
-
-
-async def _submit(testnet: Testnet, statement: bytes) -> tuple[int, int, float]:
-    """Submit to the lab's own node and wait for the published checkpoint."""
-    lab = testnet.labs[0]
-    headers = {
-        "authorization": f"Bearer {read_token(lab.config.token_path)}",
-        "content-type": "application/json",
-    }
-    async with open_client(lab.config, timeout=PATIENCE_SECONDS + 5) as client:
-        response = await client.post("/v1/submissions", content=statement, headers=headers)
-        if response.status_code != 202:
-            raise OperatingError("DEMO-05", f"the lab's node refused: {response.text[:200]}", "read its node.log")
-        acknowledged = trio.current_time()
-        follow = f"{response.headers['location']}?wait=published&timeout={PATIENCE_SECONDS:g}"
-        state = (await client.get(follow)).json()
-        if state.get("state") != "published":
-            fact = f"nothing was published within {PATIENCE_SECONDS:g} s"
-            raise OperatingError("DEMO-05", fact, f"read node.log in the folders of {testnet.folder}")
-        return state["runs"][0]["index"], state["checkpoint"], trio.current_time() - acknowledged
+    statement = answer.value["statements"][0]["statement"]
+    described = f"{len(statement['subject'])} digests, {len(json.dumps(statement))} bytes of in-toto JSON"
+    screen.tell(f"{testnet.labs[0].name} attests {model.name}: {described}")
+    published = await submit(testnet, [statement])
+    screen.tell(
+        f"published after {published.seconds * 1000:.0f} ms: log index {published.indices[0]}, "
+        f"checkpoint of size {published.checkpoint}"
+    )
+    return published
 
 
 async def _prove(testnet: Testnet, index: int, path: Path) -> None:
