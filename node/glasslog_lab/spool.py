@@ -16,6 +16,7 @@ statements are taken in: put under their digests, and kept in ``done``.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -230,6 +231,8 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written; nothing is left behind.
     """
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}")
     try:
         with partial.open("xb") as file:
