@@ -28,12 +28,12 @@ def flatten(words: Words, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
 
 
 def run(
-    *arguments: str | Path, code: str = "from glasslog_node.__main__ import main; main()"
+    cwd: Path, *arguments: str | Path, code: str = "from glasslog_node.__main__ import main; main()"
 ) -> subprocess.CompletedProcess[str]:
     program = f"import sys; sys.argv[0] = 'glasslog'\n{code}"
     return subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120,
-        env={**os.environ, "COLUMNS": "120", "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "COLUMNS": "120", "PYTHONPATH": os.pathsep.join(sys.path)}, cwd=cwd,
     )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def test_verify_pays_for_no_lab(tmp_path: Path) -> None:
         "atexit.register(lambda: print(lab(), file=sys.stderr))\n"
         "main()"
     )
-    done = run("verify", tmp_path / "bundle", "--policy", tmp_path / "bundle", code=code)
+    done = run(tmp_path, "verify", tmp_path / "bundle", "--policy", tmp_path / "bundle", code=code)
     assert done.returncode in {1, 2}
     assert set(done.stderr.splitlines()[-1].strip("[]").replace("'", "").split(", ")) <= {
         "glasslog_lab", "glasslog_lab.cli", "glasslog_lab.cli.app", "",
@@ -100,17 +100,18 @@ def test_verify_pays_for_no_lab(tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_a_refusal_is_one_line_and_status_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    done = run(*(str(tmp_path / one) if one == "absent" else one for one in arguments))
+def test_a_refusal_is_one_line_and_status_2_and_leaves_nothing(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = run(tmp_path, *(str(tmp_path / one) if one == "absent" else one for one in arguments))
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     lines = done.stderr.strip().splitlines()
     assert "Traceback" not in done.stderr
     assert len(lines) == 1 or "Usage:" in done.stderr, done.stderr
     assert " Next: " in done.stderr or "Usage:" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_help_of_every_word_can_be_read() -> None:
+def test_help_of_every_word_can_be_read(tmp_path: Path) -> None:
     for words in (("attest",), ("attest", "evaluation"), ("vault",), ("import",), ("seal-clock",)):
-        done = run(*words, "--help")
+        done = run(tmp_path, *words, "--help")
         assert (done.returncode, done.stderr) == (0, "")
         assert "Usage: glasslog " + " ".join(words) in done.stdout

@@ -98,10 +98,16 @@ def attest_dataset(  # noqa: PLR0913, PLR0917  Typer's manner: an option is an a
     kept = index or Path(f"{path.resolve().name}.records")
     key = secret or Path(f"{kept}.secret")
     options = Options(format=format, field=field, order=order, tmp=tmp, expansion_max=expansion)
+    new = not (plain or key.exists())
     blinding = None if plain else open_blinding(key, create=True)
     listed = Path(f"{kept}.files")
     apart = [one for one in (key, listed, facts, output) if one is not None]
-    measured = measure_dataset(path, kept, options=options, blinding=blinding, croissant=croissant, apart=apart)
+    try:
+        measured = measure_dataset(path, kept, options=options, blinding=blinding, croissant=croissant, apart=apart)
+    except BaseException:
+        if new:  # nothing was measured with it
+            key.unlink(missing_ok=True)
+        raise
     said, notes = (None, list[str]()) if measured.croissant is None else read_croissant_facts(measured.croissant)
     statement = build_statement(measured, declared, said, blinding)
     for one in measured.declared:
