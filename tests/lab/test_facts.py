@@ -86,6 +86,7 @@ def test_what_is_missing_wrong_or_unknown_is_named(predicate: type[Predicate]) -
         assert error.code.startswith(("PRED-", "STMT-", "ATTEST-"))
     error = refused({**whole, "colour": "red"}, predicate)
     assert (error.code, "colour" in error.fact) == ("ATTEST-04", True)
+    assert refused({**whole, "\n\x1b[2J": "red"}, predicate).code == "ATTEST-04"
 
 
 json_values = st.recursive(
@@ -95,7 +96,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_facts_are_a_statement_or_refused_by_code(data: st.DataObject) -> None:
     predicate = data.draw(st.sampled_from(PREDICATES))

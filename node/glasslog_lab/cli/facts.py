@@ -91,7 +91,8 @@ def _misspelt(predicate: type[Predicate], name: str) -> ArtifactError:
     last = name.rpartition(".")[2]
     near = get_close_matches(last, [member.name for member in list_members(predicate)], 1)
     step = f"write {near[0]}" if near and "." not in name else "see --template for the members there are"
-    return ArtifactError("ATTEST-04", f"{predicate.NAME} has no member {name}", step)
+    shown = name[:80] if name.isprintable() else ascii(name)[:80]
+    return ArtifactError("ATTEST-04", f"{predicate.NAME} has no member {shown}", step)
 
 
 def _advise(predicate: type[Predicate], fact: str) -> str:
