@@ -141,6 +141,21 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: st
         Recorder(tmp_path / "in", name)
 
 
+@pytest.mark.parametrize("level", [0, 2])
+def test_a_level_may_be_a_plain_number(tmp_path: Path, level: Any) -> None:
+    recorder = Recorder(tmp_path, level=level, strict=True).begin(params(0))
+    recorder.step(params(1))
+    recorder.close()
+    start = read_journal(tmp_path / "run.journal").chain.start
+    assert (start.level, start.commits) == (level, ("parameters",) if level else ())
+
+
+@pytest.mark.parametrize("level", [1, 3, -1, None, "L2"])
+def test_a_level_that_there_is_not_is_refused(tmp_path: Path, level: Any) -> None:
+    with pytest.raises(ArtifactError, match=r"^RECORD-06 level "):
+        Recorder(tmp_path, level=level)
+
+
 @pytest.mark.parametrize("segments", [{"every": 0}, {"every": -1}, {"seconds": 0.0}, {"seconds": float("nan")}])
 def test_segments_of_nothing_are_refused(tmp_path: Path, segments: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError, match=r"^RECORD-06 "):

@@ -124,10 +124,14 @@ def test_scaler_skips_accumulation_and_two_optimizers(tmp_path: Path) -> None:
 def launch(folder: Path, records: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     script = folder / "train.py"
     script.write_text(TRAIN)
-    own = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment = launch_environment(own, {"folder": str(records), "every": 4})
-    command = [sys.executable, str(script), str(folder), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    program = (
+        "import typer; from glasslog_lab.cli.record import record; app = typer.Typer(); app.command()(record); app()"
+    )
+    command = [sys.executable, "-c", program, "--folder", str(records), "--every", "4", "--", sys.executable]
+    return subprocess.run(
+        [*command, str(script), str(folder), *arguments], capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
 
 
 def test_record_launches_kills_resumes_and_replays(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Recorder:
     ``dataset``, its records' root; ``hyperparameters``. ``world_size`` and ``rank`` say which process this is.
 
     Raises:
-        ArtifactError: RECORD-06 no such name, ``every`` or ``seconds``.
+        ArtifactError: RECORD-06 no such name, level, ``every`` or ``seconds``.
         ValueError: no such ``commits``.
     """
 
@@ -63,7 +63,9 @@ class Recorder:
             raise _unfit(f"a run is named in letters, digits, '.', '_' and '-', not {name!r:.60}")
         if every < 1 or not seconds > 0:
             raise _unfit(f"a segment of {every} records or {seconds} seconds")
-        self.level = level
+        if level not in list(Level):
+            raise _unfit(f"level {level!r:.20}")
+        self.level = level = Level(level)  # a plain number where it comes from a command line
         self._folder, self._name = Path(folder), name
         self._every, self._seconds, self._strict = every, seconds, strict
         self._start = RunStart(

@@ -282,7 +282,7 @@ def find_model(optimizer: Any) -> Any:
     wanted = {id(one) for group in optimizer.param_groups for one in group["params"]}
     found = list[tuple[int, Any]]()
     for one in gc.get_objects():
-        if isinstance(one, torch.nn.Module):
+        if issubclass(type(one), torch.nn.Module):  # isinstance asks proxies, and some warn when they are asked
             held = {id(value) for value in one.parameters()}
             if wanted <= held:
                 found.append((-sum(1 for _ in one.modules()), one) if held == wanted else (len(held), one))
