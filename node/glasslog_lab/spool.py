@@ -226,13 +226,17 @@ def read_submissions(path: Path) -> list[Waiting]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file durably: under its name it is whole or not there.
+    """Write a file durably: under its name it is whole or not there. A device or pipe is written into, never replaced.
 
     Raises:
         OSError: it cannot be written; nothing is left behind.
     """
-    if not path.name:
+    path = Path(os.path.realpath(path))  # a link stays, and what it leads to is written
+    if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     partial = path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}")
     try:
         with partial.open("xb") as file:

@@ -501,3 +501,11 @@ def test_any_bytes_are_records_or_refused_by_code(data: bytes, name: str) -> Non
             assert all(len(digest) == 32 for digest in digests)
     except ArtifactError as error:
         assert error.code.startswith("DATA-")  # noqa: PT017  either is fine: refused by its code, or read
+
+
+def test_an_index_takes_no_devices_place(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ArtifactError, match=r"^DATA-29 .* is no file"):
+        measure_dataset(tmp_path / "a.txt", tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()

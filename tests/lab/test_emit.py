@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -120,3 +121,21 @@ def test_a_file_that_is_there_is_replaced_whole(tmp_path: Path) -> None:
     emit(ONE, Destination(output=tmp_path / "s.json"))
     assert from_json((tmp_path / "s.json").read_text()) == ONE[0]
     assert [one.name for one in tmp_path.iterdir()] == ["s.json"]
+
+
+def test_a_pipe_or_device_is_written_into_and_a_link_stays(tmp_path: Path) -> None:
+    """As root, replacing what -o names would have put a plain file in the place of /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        emit(ONE, Destination(output=tmp_path / "pipe"))
+        assert from_json(os.read(reader, 65_536).decode()) == ONE[0]
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link.json").symlink_to("s.json")
+    emit(ONE, Destination(output=tmp_path / "link.json"))
+    assert (tmp_path / "link.json").is_symlink()
+    assert from_json((tmp_path / "s.json").read_text()) == ONE[0]
+    with pytest.raises(ArtifactError, match=r"^EMIT-03 .* is a directory"):
+        emit(ONE, Destination(output=tmp_path))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_text
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -102,16 +104,11 @@ def attest_dataset(  # noqa: PLR0913, PLR0917  Typer's manner: an option is an a
     blinding = None if plain else open_blinding(key, create=True)
     listed = Path(f"{kept}.files")
     apart = [one for one in (key, listed, facts, output) if one is not None]
-    try:
+    with _dropping(key if new else None):
         measured = measure_dataset(path, kept, options=options, blinding=blinding, croissant=croissant, apart=apart)
-    except BaseException:
-        if new:  # nothing was measured with it
-            key.unlink(missing_ok=True)
-        raise
     said, notes = (None, list[str]()) if measured.croissant is None else read_croissant_facts(measured.croissant)
     statement = build_statement(measured, declared, said, blinding)
-    for one in measured.declared:
-        notes.append(f"{one.name}: {one.checked}" + ("" if one.why is None else f" ({one.why})"))
+    notes += [f"{one.name}: {one.checked}" + (f" ({one.why})" if one.why else "") for one in measured.declared]
     typer.echo(
         f"{measured.records} records, {measured.distinct} of them distinct, in {len(measured.files)} file(s)", err=True
     )
@@ -120,9 +117,8 @@ def attest_dataset(  # noqa: PLR0913, PLR0917  Typer's manner: an option is an a
     if needs_manifest(measured):
         _write(listed, make_manifest(measured.files, blinding))
         typer.echo(f"its files are listed in {listed}: keep it", err=True)
-    if blinding is not None:
-        typer.echo(f"its secret is {key}: keep it, and to yourself", err=True)
-    typer.echo(f"Next, for one record: glasslog prove-record {kept} RECORD", err=True)
+    secrecy = "" if blinding is None else f"its secret is {key}: keep it, and to yourself\n"
+    typer.echo(f"{secrecy}Next, for one record: glasslog prove-record {kept} RECORD", err=True)
     to = Destination(show_public, as_json, output, spool, node, wait, token_file, author)
     emit([statement], to)
 
@@ -210,6 +206,17 @@ def _read_record(record: list[Path] | None, kind: str, value: str | None, digest
     if value is not None:
         return digest_value(value, kind)
     return digest_files(record or [], kind)
+
+
+@contextmanager
+def _dropping(secret: Path | None) -> Generator[None]:
+    """Take a new secret away again where nothing came to be measured with it."""
+    try:
+        yield
+    except BaseException:
+        if secret is not None:
+            secret.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path, most: int) -> bytes:

@@ -86,6 +86,8 @@ class IndexWriter:
         self.total = 0
         self._tile: list[bytes] = []
         self._tiles = bytearray()
+        if path.exists() and not path.is_file():
+            refuse("DATA-29", f"{path} is no file, and an index would take its place")
         try:
             self._file: BinaryIO = self._partial.open("wb", buffering=_WRITE_BYTES)
             self._file.write(MAGIC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -28,6 +29,8 @@ def write(path: Path, data: bytes, *, replace: bool = False) -> None:
     Raises:
         ArtifactError: SEAL-24, it cannot be written, or is there already and not to be replaced.
     """
+    if path.exists() and not path.is_file():  # a device is never replaced, not even by root
+        raise _trouble(path, OSError(errno.EINVAL, "it is no file", str(path)))
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -56,8 +56,12 @@ def _read(path: Path) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     """Write the whole file or none: half a bundle would look like a forged one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    path = Path(os.path.realpath(path))  # a link stays, and what it leads to is written
+    partial = path.with_name(f".{path.name or 'bundle'}.{os.getpid()}")
     try:
+        if path.exists() and not path.is_file():  # a device or pipe is written into, never replaced
+            path.write_bytes(data)
+            return
         partial.write_bytes(data)
         partial.replace(path)
     except OSError as e:
