@@ -182,9 +182,9 @@ def test_line_of_the_fault_is_named(tmp_path: Path) -> None:
         ("a.tar", b"x", {"field": "c"}, "DATA-27"),
         ("a.jsonl.gz", b"", {}, "DATA-20"),
         ("a.jsonl.gz", b"{}", {}, "DATA-20"),
-        ("a.jsonl.gz", gzip.compress(b"{}\n" * 999)[:-9], {}, "DATA-20"),
-        ("a.jsonl.gz", gzip.compress(b"{}\n") + b"junk", {}, "DATA-20"),
-        ("a.jsonl.gz", gzip.compress(b"{}\n")[:-8] + bytes(8), {}, "DATA-20"),
+        ("a.jsonl.gz", gzip.compress(b"{}\n" * 999, mtime=0)[:-9], {}, "DATA-20"),
+        ("a.jsonl.gz", gzip.compress(b"{}\n", mtime=0) + b"junk", {}, "DATA-20"),
+        ("a.jsonl.gz", gzip.compress(b"{}\n", mtime=0)[:-8] + bytes(8), {}, "DATA-20"),
         ("a.bin", b"x", {"format": "parquet"}, ("EXTRA-01", "DATA-23")),
     ],
 )
