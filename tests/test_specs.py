@@ -30,10 +30,11 @@ NORMATIVE = {
     "weights.md": "K",
     "datasets.md": "D",
     "formats.md": "M",
+    "claims.md": "Q",
 }
 
 STATED = re.compile(r"^\*\*([A-Z]\d+)\.\*\*", re.MULTILINE)
-CITED = re.compile(r"\b([ACDKLMSTVWX][1-9]\d?)\b")
+CITED = re.compile(r"\b([ACDKLMQSTVWX][1-9]\d?)\b")
 FILE_NAMED = re.compile(r"\bspecs/([a-z-]+\.(?:md|cddl))")
 
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glasslog.audit import Report, Source, Verdict, audit, audit_against
+from glasslog.audit.claims import Claims, judge_claims
 from glasslog.bundle import read_policy
 from glasslog.errors import ProtocolError
 from glasslog.policy import NEXT_STEPS, POLICY_BYTES_MAX, Policy
+from glasslog_node.cli.claims import describe_judgement
 from glasslog_node.cli.conflict import describe_comparisons, write_evidence
 from glasslog_node.cli.output import EXIT_UNABLE, print_error, print_json, print_line
 from glasslog_node.cli.verify import read_file, show_time
@@ -44,11 +46,18 @@ def command(
     evidence_out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to write what convicts, if two histories were signed.")
     ] = None,
+    claims: Annotated[
+        bool, typer.Option("--claims/--ledger-only", help="Judge too whether the statements fit one another.")
+    ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Re-derive a replica, and compare it with others. Status: 0 intact, 1 broken, 2 unreadable, 3 cannot be said."""
+    """Re-derive a replica, and compare it with others. Status: 0 intact, 1 broken, 2 unreadable, 3 cannot be said.
+
+    The status is that of the ledger alone: whether its statements fit one another is a verdict of its own.
+    """
+    stated = Claims() if claims else None
     try:
-        report, seconds = run_audit(target, policy, against or ())
+        report, seconds = run_audit(target, policy, against or (), stated)
         written = [] if evidence_out is None else write_evidence(report, evidence_out)
     except OperatingError as error:
         if json:
@@ -56,21 +65,28 @@ def command(
         else:
             print_error(str(error))
         raise typer.Exit(EXIT_UNABLE) from error
+    judgement = None if stated is None else judge_claims(stated, report)
     if json:
+        judged = {} if judgement is None else {"judgement": judgement.to_value()}
         files = {} if evidence_out is None else {"evidence_files": [str(path) for path in written]}
-        print_json({**report.to_value(), **files, "seconds": round(seconds, 3)})
+        print_json({**report.to_value(), **judged, **files, "seconds": round(seconds, 3)})
     else:
         for line in describe(report, seconds):
             print_line(line)
+        if judgement is not None:
+            for line in describe_judgement(judgement):
+                print_line(line)
         for path in written:
             print_line(f"  evidence     {path}")
     raise typer.Exit(report.status)
 
 
-def run_audit(target: str, policy: Path | None, against: Sequence[str] = ()) -> tuple[Report, float]:
+def run_audit(
+    target: str, policy: Path | None, against: Sequence[str] = (), claims: Claims | None = None
+) -> tuple[Report, float]:
     """Audit what *target* names, and compare it with others; return the report and the seconds it took.
 
-    Progress goes to standard error.
+    ``claims`` is filled with what the ledger's authors stated. Progress goes to standard error.
 
     Raises:
         OperatingError: a replica or the policy cannot be read; VERIFY-02, a comparison without a policy;
@@ -88,7 +104,7 @@ def run_audit(target: str, policy: Path | None, against: Sequence[str] = ()) -> 
         source = stack.enter_context(open_source(target))
         others = [stack.enter_context(open_side(other)) for other in against]
         with _progress(source) as progress:
-            report = audit(source, trusted, progress=progress)
+            report = audit(source, trusted, listener=claims, progress=progress)
         if trusted is not None and others:
             audit_against(report, source, others, trusted)
     return report, time.monotonic() - start

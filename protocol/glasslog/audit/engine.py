@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from glasslog.agreement.evidence import decode_evidence, verify_evidence
 from glasslog.audit.comparison import Comparison, Side, compare
 from glasslog.audit.finality import Finality
 from glasslog.audit.published import Published
-from glasslog.audit.report import Report
-from glasslog.audit.source import Archive, Source
+from glasslog.audit.report import Conviction, Report
+from glasslog.audit.source import Archive, Run, Source
 from glasslog.audit.tree import Tree
-from glasslog.audit.walk import EVIDENCE_MAX, TrackLostError, Walk
-from glasslog.entry import StatementEntry, decode_leaf
+from glasslog.audit.walk import EVIDENCE_MAX, ClosedHeight, TrackLostError, Walk
+from glasslog.entry import Genesis, StatementEntry, decode_leaf
 from glasslog.errors import ProtocolError
 from glasslog.identity import verify_ed25519
 from glasslog.membership import Membership
@@ -25,7 +25,26 @@ if TYPE_CHECKING:
     from glasslog.policy import Policy
 
 
-def audit(source: Source, policy: Policy | None = None, *, progress: Callable[[int], None] | None = None) -> Report:
+class Listener(Protocol):
+    """Who is told of what an audit reads, as it reads it: runs of leaves that are framed, and heights."""
+
+    def founded(self, genesis: Genesis, membership: Membership) -> None:
+        """Take the members, once."""
+
+    def feed(self, run: Run) -> None:
+        """Take the next leaves, after the audit."""
+
+    def close_height(self, closed: ClosedHeight) -> None:
+        """Take the end of a height."""
+
+
+def audit(
+    source: Source,
+    policy: Policy | None = None,
+    *,
+    listener: Listener | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
     """Audit one moment of a replica; ``progress`` is told how many leaves are done, after every run.
 
     What the replica states is reported, never raised. Raises what ``source`` raises where it cannot be read, and
@@ -44,9 +63,13 @@ def audit(source: Source, policy: Policy | None = None, *, progress: Callable[[i
     finality = None if archive is None else Finality(archive, report)
     if finality is not None:
         walk.subscribe(finality.founded, finality.height)
+    if listener is not None:
+        walk.subscribe(listener.founded, listener.close_height)
     try:
         for run in source.runs():
             walk.feed(run)
+            if listener is not None:
+                listener.feed(run)
             if progress is not None:
                 progress(walk.index)
         walk.finish(source.size)
@@ -115,6 +138,7 @@ def _judge_entered_evidence(report: Report, walk: Walk, membership: Membership) 
         except ProtocolError as error:
             report.notices.append(f"leaf {index}: entered as evidence, but convicts nobody: {error}")
         else:
+            report.convicted.append(Conviction(index, evidence.accused, evidence.fault.value))
             report.notices.append(f"leaf {index}: evidence convicts {evidence.accused} of {evidence.fault.value}")
     if walk.evidence_left:
         fact = f"{walk.evidence_left} more evidence entries were not judged: {EVIDENCE_MAX} of each author are"

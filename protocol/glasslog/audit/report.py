@@ -62,6 +62,15 @@ class Findings:
         self.add(rule, f"leaf {index}", fact, index)
 
 
+@dataclass(frozen=True, slots=True)
+class Conviction:
+    """Evidence that was entered into the log at ``index``, and holds: ``fault`` is a name of A14."""
+
+    index: int
+    accused: str
+    fault: str
+
+
 @dataclass(slots=True)
 class Report:
     """The outcome of an audit. ``published`` and ``certified`` are sizes: what is final by either, 0 for nothing."""
@@ -88,6 +97,7 @@ class Report:
     notices: list[str] = field(default_factory=list[str])
     unchecked: list[str] = field(default_factory=list[str])
     comparisons: list[Comparison] = field(default_factory=list[Comparison])
+    convicted: list[Conviction] = field(default_factory=list[Conviction])
 
     @property
     def culprits(self) -> list[Culprit]:

@@ -1,0 +1,24 @@
+"""Running every custody rule over an audited ledger."""
+
+from __future__ import annotations
+
+from glasslog.audit.claims import rules
+from glasslog.audit.claims.ledger import Claims
+from glasslog.audit.claims.rule import CUSTODY_RULES, Case, Result, Severity
+from glasslog.audit.claims.verdicts import Judgement
+from glasslog.audit.report import Report
+
+_ORDER = {severity: place for place, severity in enumerate(Severity)}
+assert rules.__all__, "importing them enters them"
+
+
+def judge_claims(claims: Claims, report: Report) -> Judgement:
+    """Run all rules and return the three verdicts they make, with what each rule gave."""
+    case = Case(claims, report)
+    results: list[Result] = []
+    for rule in sorted(CUSTODY_RULES.values(), key=lambda one: _ORDER[one.severity]):
+        result = Result(rule)
+        for judged in rule.judge(case):
+            result.add(judged)
+        results.append(result)
+    return Judgement(report, claims, tuple(results))
