@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from audit_ledger import LAB, OTHER_LAB, START, World, make_keys, make_statement, seed
 from glasslog.agreement.evidence import Fault, of_headers
-from glasslog.audit import Report, audit
+from glasslog.audit import audit
 from glasslog.audit.claims import Claims, Judgement, judge_claims
 from glasslog.block import build_block
 from glasslog.bundle.bars import announce_bar, open_bar
@@ -99,7 +99,6 @@ class Story:
         self.ids: dict[str, bytes] = {}
         self.indices: dict[str, int] = {}
         self.roots: dict[str, bytes] = {}
-        self.report: Report | None = None
         self.world = World()
 
     # --- changing ---------------------------------------------------------------------------------

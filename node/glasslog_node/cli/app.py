@@ -36,6 +36,9 @@ TOP: Mapping[str, Entry] = {
     "prove": Entry(_CLI + "prove", "Fetch the bundle that proves one entry."),
     "verify": Entry(_CLI + "verify", "Verify a bundle offline, against a policy."),
     "audit": Entry(_CLI + "audit", "Re-derive a whole replica from its leaves and signatures."),
+    "find": Entry(_CLI + "find", "Find everything a log says about weights or a digest."),
+    "assess": Entry(_CLI + "assess", "Assess one model: its lineage, the rules, what is missing."),
+    "lineage": Entry(_CLI + "lineage", "Show what a model comes from: text, SVG, PROV-JSON."),
     "status": Entry(_CLI + "status", "Show where a node stands, and why it is not finalizing."),
     "backup": Entry(_CLI + "backup", "Copy a node's replica, also while it runs."),
 }
@@ -70,12 +73,8 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Entry]]] = {
 ENTRY_POINTS = "glasslog.commands"
 Words: TypeAlias = "Mapping[str, tuple[str, str | Words]]"
 
-_ORDER = {
-    name: place
-    for place, name in enumerate(
-        ("demo", "testnet", "node", "submit", "prove", "verify", "audit", "status", "backup", "trust", "bench"), 1
-    )
-}
+_WORDS = "demo testnet node submit prove verify audit find assess lineage status backup trust bench"
+_ORDER = {name: place for place, name in enumerate(_WORDS.split(), 1)}
 
 
 def _placeholder() -> None:

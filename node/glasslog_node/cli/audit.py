@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glasslog.audit import Report, Source, Verdict, audit, audit_against
+from glasslog.audit import Listener, Report, Source, Verdict, audit, audit_against
 from glasslog.audit.claims import Claims, judge_claims
 from glasslog.bundle import read_policy
 from glasslog.errors import ProtocolError
@@ -82,11 +82,11 @@ def command(
 
 
 def run_audit(
-    target: str, policy: Path | None, against: Sequence[str] = (), claims: Claims | None = None
+    target: str, policy: Path | None, against: Sequence[str] = (), listener: Listener | None = None
 ) -> tuple[Report, float]:
     """Audit what *target* names, and compare it with others; return the report and the seconds it took.
 
-    ``claims`` is filled with what the ledger's authors stated. Progress goes to standard error.
+    ``listener`` is told of what the audit reads. Progress goes to standard error.
 
     Raises:
         OperatingError: a replica or the policy cannot be read; VERIFY-02, a comparison without a policy;
@@ -104,7 +104,7 @@ def run_audit(
         source = stack.enter_context(open_source(target))
         others = [stack.enter_context(open_side(other)) for other in against]
         with _progress(source) as progress:
-            report = audit(source, trusted, listener=claims, progress=progress)
+            report = audit(source, trusted, listener=listener, progress=progress)
         if trusted is not None and others:
             audit_against(report, source, others, trusted)
     return report, time.monotonic() - start

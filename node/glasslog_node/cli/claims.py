@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from glasslog.audit.claims import Judgement, Outcome, Result
 
 _SHOWN = 3  # instances of one rule that a terminal shows; JSON and reports have up to a hundred
@@ -30,9 +32,12 @@ def _describe_result(result: Result) -> list[str]:
     rule, outcome = result.rule, result.outcome
     of_it = [judged for judged in result.kept if judged.outcome is outcome]
     lines = [f"  {outcome.value:<6} {rule.name} ({rule.severity.value}): {rule.holds}"]
-    for judged in of_it[:_SHOWN]:
-        leaves = ", ".join(str(index) for index in judged.indices)
-        word = "leaf" if len(judged.indices) == 1 else "leaves"
-        lines.append(f"         {judged.fact}" + (f" ({word} {leaves})" if leaves else ""))
+    lines += [f"         {judged.fact}{show_leaves(judged.indices)}" for judged in of_it[:_SHOWN]]
     more = result.counts[outcome] - min(len(of_it), _SHOWN)
     return [*lines, f"         and {more} more"] if more else lines
+
+
+def show_leaves(indices: Sequence[int]) -> str:
+    """Return log indices as they stand behind a fact, nothing where there are none."""
+    word = "leaf" if len(indices) == 1 else "leaves"
+    return f" ({word} {', '.join(map(str, indices))})" if indices else ""

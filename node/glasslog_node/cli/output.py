@@ -23,13 +23,13 @@ def print_json(value: Mapping[str, object]) -> None:
 
 def print_line(text: str = "") -> None:
     """Print a line for people."""
-    sys.stdout.write(_printable(text) + "\n")
+    sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
 
 
 def print_error(line: str) -> None:
     """Print a line on standard error."""
-    sys.stderr.write(_printable(line) + "\n")
+    sys.stderr.write(printable(line) + "\n")
     sys.stderr.flush()
 
 
@@ -53,8 +53,8 @@ def _next_step(code: str) -> str:
     return "get it again from where it came from; if it comes out the same, ask whoever made it"
 
 
-def _printable(text: str) -> str:
-    """Replace what a terminal would act on: facts may quote a stranger's bytes."""
+def printable(text: str) -> str:
+    """Return text without what a terminal would act on: facts may quote a stranger's bytes."""
     clean = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     encoding = sys.stdout.encoding or "utf-8"
     return clean.encode(encoding, "backslashreplace").decode(encoding)

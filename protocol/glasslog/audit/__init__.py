@@ -2,7 +2,7 @@
 
 from glasslog.audit.comparison import Comparison, Relation, Side
 from glasslog.audit.conflict import Culprit, Fork, check_fork, convict
-from glasslog.audit.engine import audit, audit_against
+from glasslog.audit.engine import Listener, audit, audit_against
 from glasslog.audit.report import Finding, Report, Verdict
 from glasslog.audit.rules import RULES, Rule
 from glasslog.audit.source import Archive, Run, Source
@@ -14,6 +14,7 @@ __all__ = [
     "Culprit",
     "Finding",
     "Fork",
+    "Listener",
     "Relation",
     "Report",
     "Rule",

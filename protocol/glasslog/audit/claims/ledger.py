@@ -81,11 +81,12 @@ def day_of(time: int) -> str:
 
 @dataclass(slots=True)
 class Claims:
-    """All statements of our predicates in a ledger, in its order.
+    """All statements of our predicates in a ledger, in its order; only those below leaf ``up_to`` where that is given.
 
     ``sealed`` has every sealed entry's index by author and commitment, ``opened`` what authors say they open.
     """
 
+    up_to: int | None = None
     membership: Membership | None = None
     unreadable: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     sealed: dict[tuple[str, bytes], int] = field(default_factory=dict[tuple[str, bytes], int])
@@ -116,6 +117,8 @@ class Claims:
         if _OURS not in run.bundle and _SEALED not in run.bundle:
             return
         for index, leaf in enumerate(split_entries(run.bundle), run.first_index):
+            if self.up_to is not None and index >= self.up_to:
+                return
             if leaf[:2] == _SEALED:
                 self._take_sealed(index, leaf)
             elif leaf[:2] == _STATEMENT and _OURS in leaf:
@@ -123,7 +126,7 @@ class Claims:
 
     def close_height(self, closed: ClosedHeight) -> None:
         """Note until which leaf a height goes, and its time."""
-        if closed.seal is not None:
+        if closed.seal is not None and (self.up_to is None or closed.size <= self.up_to):
             self._ends.append(closed.size)
             self._times.append(closed.seal.time)
             self._roots[closed.root] = closed.size
@@ -173,6 +176,11 @@ class Claims:
     # --- asking ---------------------------------------------------------------------------------
 
     @property
+    def size(self) -> int:
+        """Where the last height ends, as a log size; 0 before the first."""
+        return self._ends[-1] if self._ends else 0
+
+    @property
     def now(self) -> int:
         """The time of the last height, in milliseconds since 1970; what is due is judged by it. 0 before the first."""
         return self._times[-1] if self._times else 0
@@ -211,6 +219,10 @@ class Claims:
         places = self._mentions.get((algorithm, digest), ()) if isinstance(digest, bytes) else ()
         wanted = self._types.get(predicate.type_uri(), [])
         return [self._typed(place, predicate) for place in places if _holds(wanted, place)]
+
+    def naming(self, algorithm: str, digest: bytes) -> list[Claim[Predicate]]:
+        """Return what refers to this digest, in the order of the log."""
+        return [self._read(place) for place in self._mentions.get((algorithm, digest), ())]
 
     def dangling(self) -> Iterator[Claim[Predicate]]:
         """Yield what refers to something that no statement but itself is about, in the order of the log."""

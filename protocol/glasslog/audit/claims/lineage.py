@@ -72,6 +72,19 @@ class Lineage:
         found |= {claim.index for claims in self.datasets.values() for claim in claims}
         return tuple(sorted(found))
 
+    def to_value(self) -> dict[str, object]:
+        """Return the JSON object of a report, in the order in which things were come upon."""
+        nodes = [
+            {"kind": one.kind.value, "digest": one.digest.hex(), "name": one.name or None, "author": one.author or None}
+            for one in self.nodes.values()
+        ]
+        edges = [
+            {"source": one.source.hex(), "target": one.target.hex(), "relation": one.relation, "index": one.index}
+            for one in self.edges
+        ]
+        missing = [{"fact": fact, "named_at": None if index < 0 else index} for fact, index in self.missing]
+        return {"nodes": nodes, "edges": edges, "missing": missing}
+
 
 def list_segments(claims: Claims, run: Claim[TrainingRun]) -> list[Claim[TrainingSegment]]:
     """Return a run's segments, by its own author, each once, by number and then as logged."""

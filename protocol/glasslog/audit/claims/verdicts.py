@@ -78,3 +78,13 @@ class Judgement:
             "sealed_entries": len(self.claims.sealed),
             "rules": [result.to_value() for result in self.results],
         }
+
+
+def standing_sentence(report: Report, *, size: int, author: str, said: str, time: str) -> str:
+    """Return what an audited ledger shows of one statement, in the words of Q4.
+
+    ``time`` is that of the height the statement stands in, as text; ``size`` no more than what is final.
+    """
+    names = ", ".join(f"{one.name} ({one.jurisdiction})" for one in report.finalized_by) or "nobody known"
+    shown = f"At size {size}, finalized by {names}, author {author} had stated {said} no later than {time}."
+    return f"{shown} This does not show that {said} is true."
