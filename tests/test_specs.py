@@ -31,10 +31,11 @@ NORMATIVE = {
     "datasets.md": "D",
     "formats.md": "M",
     "claims.md": "Q",
+    "receipts.md": "R",
 }
 
 STATED = re.compile(r"^\*\*([A-Z]\d+)\.\*\*", re.MULTILINE)
-CITED = re.compile(r"\b([ACDKLMQSTVWX][1-9]\d?)\b")
+CITED = re.compile(r"\b([ACDKLMQRSTVWX][1-9]\d?)\b")
 FILE_NAMED = re.compile(r"\bspecs/([a-z-]+\.(?:md|cddl))")
 
 
