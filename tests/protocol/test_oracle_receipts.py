@@ -32,14 +32,14 @@ SIGNERS: list[ReceiptSigner] = [Es256Signer(seed("receipt", 0)), EdDsaSigner(see
 
 JUDGE = """
 import json, sys
-import scitt_cose
+import cbor2, scitt_cose
 from cwt import COSE, COSEKey
 asked = json.load(sys.stdin)
 receipt = bytes.fromhex(asked["receipt"])
 result = scitt_cose.verify_receipt(receipt, leaf_entry_hex=asked["entry"], log_public_key_pem=asked["pem"])
 answer = {"scitt_cose": bool(result.ok), "said": repr(result)[:600]}
 try:
-    key = COSEKey.new(bytes.fromhex(asked["cose_key"]))
+    key = COSEKey.new(cbor2.loads(bytes.fromhex(asked["cose_key"])))
     COSE.new().decode(receipt, key, detached_payload=bytes.fromhex(asked["root"]))
     answer["cwt"] = True
 except Exception as error:
@@ -80,8 +80,8 @@ def oracle(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
     named = os.environ.get("GLASSLOG_COSE_PYTHON")
     if named:
         return Path(named)
-    kept = pytestconfig.cache
-    folder = tmp_path_factory.mktemp("oracle") if kept is None else kept.mkdir("cose-oracle")
+    kept: pytest.Cache | None = getattr(pytestconfig, "cache", None)  # absent under -p no:cacheprovider
+    folder = kept.mkdir("cose-oracle") if kept else tmp_path_factory.mktemp("oracle")
     python = folder / "bin" / "python"
     if has_oracles(python):
         return python

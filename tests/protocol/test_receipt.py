@@ -130,28 +130,29 @@ def test_spoil_without_fault_is_the_receipt() -> None:
     assert spoil("header", {}) == RECEIPTS[0].encode()
 
 
-@pytest.mark.parametrize(
-    ("part", "value", "code"),
-    [
-        ("whole", [b"", {}, None, b""], "RECEIPT-01"), ("whole", Tagged(18, [1]), "RECEIPT-01"),
-        ("payload", bytes(32), "RECEIPT-01"), ("protected", {}, "RECEIPT-01"),
-        ("signature", bytes(63), "RECEIPT-01"), ("signature", "x" * 64, "RECEIPT-01"),
-        ("protected", b"", "CBOR-"), ("header", {395: 2}, "RECEIPT-02"), ("header", {395: True}, "RECEIPT-02"),
-        ("header", {1: "ES256"}, "RECEIPT-02"), ("header", {1: True}, "RECEIPT-02"), ("header", {4: 1}, "RECEIPT-02"),
-        ("header", {4: None}, "RECEIPT-02"), ("header", {16: "x"}, "RECEIPT-02"),
-        ("header", {"tlog-checkpoint": None}, "RECEIPT-02"), ("header", {"tlog-checkpoint": b"\xff"}, "RECEIPT-02"),
-        ("header", {"tlog-checkpoint": b"x"}, "CHECKPOINT-01"),
-        ("header", {15: {1: "i"}}, "RECEIPT-02"), ("header", {15: {1: "", 2: ORIGIN}}, "RECEIPT-02"),
-        ("header", {15: {1: "i" * 256, 2: ORIGIN}}, "RECEIPT-02"), ("header", {15: {1: "i", 2: "other"}}, "RECEIPT-02"),
-        ("unprotected", {}, "RECEIPT-03"), ("unprotected", [], "RECEIPT-03"),
-        ("unprotected", {396: {-1: [], -2: []}}, "RECEIPT-03"), ("unprotected", {396: {-3: [b"x"]}}, "RECEIPT-03"),
-        ("unprotected", {396: {-1: []}}, "RECEIPT-03"), ("unprotected", {396: {-1: [b"", b""]}}, "RECEIPT-03"),
-        ("proof", [300, 3], "RECEIPT-03"), ("proof", [300, 3, b""], "RECEIPT-03"), ("proof", [300, True, []], "RECEIPT-03"),
-        ("proof", [300, -1, []], "RECEIPT-03"), ("proof", [1 << 63, 1, []], "RECEIPT-03"),
-        ("proof", [300, 3, [bytes(31)]], "RECEIPT-03"), ("proof", [300, 3, [bytes(32)] * 64], "RECEIPT-03"),
-        ("payload", bytes(RECEIPT_BYTES_MAX), "CBOR-01"),
-    ],
-)  # fmt: skip
+MALFORMED: list[tuple[str, Value, str]] = [
+    ("whole", [b"", {}, None, b""], "RECEIPT-01"), ("whole", Tagged(18, [1]), "RECEIPT-01"),
+    ("payload", bytes(32), "RECEIPT-01"), ("protected", {}, "RECEIPT-01"),
+    ("signature", bytes(63), "RECEIPT-01"), ("signature", "x" * 64, "RECEIPT-01"),
+    ("protected", b"", "CBOR-"), ("header", {395: 2}, "RECEIPT-02"), ("header", {395: True}, "RECEIPT-02"),
+    ("header", {1: "ES256"}, "RECEIPT-02"), ("header", {1: True}, "RECEIPT-02"), ("header", {4: 1}, "RECEIPT-02"),
+    ("header", {4: None}, "RECEIPT-02"), ("header", {16: "x"}, "RECEIPT-02"),
+    ("header", {"tlog-checkpoint": None}, "RECEIPT-02"), ("header", {"tlog-checkpoint": b"\xff"}, "RECEIPT-02"),
+    ("header", {"tlog-checkpoint": b"x"}, "CHECKPOINT-01"),
+    ("header", {15: {1: "i"}}, "RECEIPT-02"), ("header", {15: {1: "", 2: ORIGIN}}, "RECEIPT-02"),
+    ("header", {15: {1: "i" * 256, 2: ORIGIN}}, "RECEIPT-02"), ("header", {15: {1: "i", 2: "other"}}, "RECEIPT-02"),
+    ("unprotected", {}, "RECEIPT-03"), ("unprotected", [], "RECEIPT-03"),
+    ("unprotected", {396: {-1: [], -2: []}}, "RECEIPT-03"), ("unprotected", {396: {-3: [b"x"]}}, "RECEIPT-03"),
+    ("unprotected", {396: {-1: []}}, "RECEIPT-03"), ("unprotected", {396: {-1: [b"", b""]}}, "RECEIPT-03"),
+    ("proof", [300, 3, b""], "RECEIPT-03"), ("proof", [300, 3], "RECEIPT-03"),
+    ("proof", [300, True, []], "RECEIPT-03"),
+    ("proof", [300, -1, []], "RECEIPT-03"), ("proof", [1 << 63, 1, []], "RECEIPT-03"),
+    ("proof", [300, 3, [bytes(31)]], "RECEIPT-03"), ("proof", [300, 3, [bytes(32)] * 64], "RECEIPT-03"),
+    ("payload", bytes(RECEIPT_BYTES_MAX), "CBOR-01"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "value", "code"), MALFORMED)
 def test_malformed_receipt_is_refused(part: str, value: Value, code: str) -> None:
     with pytest.raises(DecodeError, match=code):
         Receipt.parse(spoil(part, value))
@@ -247,14 +248,14 @@ def test_thumbprint_is_that_of_rfc_9679() -> None:
 EC, OKP = KEYS[0].to_cose(), KEYS[1].to_cose()
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        [], {}, {**EC, 5: 1}, {**EC, 1: 3}, {**EC, -1: 2}, {**EC, -2: bytes(32)}, {**EC, -3: bytes(31)},
-        {**EC, -3: True}, {**EC, 2: bytes(32)}, {**EC, 3: -8}, {**OKP, 3: -7}, {**OKP, -2: bytes(31)},
-        {**OKP, -3: bytes(32)}, {**OKP, -1: 4},
-    ],
-)  # fmt: skip
+WRONG_KEYS: list[Value] = [
+    [], {}, {**EC, 5: 1}, {**EC, 1: 3}, {**EC, -1: 2}, {**EC, -2: bytes(32)}, {**EC, -3: bytes(31)},
+    {**EC, -3: True}, {**EC, 2: bytes(32)}, {**EC, 3: -8}, {**OKP, 3: -7}, {**OKP, -2: bytes(31)},
+    {**OKP, -3: bytes(32)}, {**OKP, -1: 4},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", WRONG_KEYS)
 def test_wrong_key_is_refused(value: Value) -> None:
     with pytest.raises(DecodeError, match="RECEIPT-07"):
         ReceiptKey.from_cose(value)
