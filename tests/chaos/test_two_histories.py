@@ -7,9 +7,11 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+from audit_ledger import make_statement
 from chaos.rig import Load, Node, found, glasslog, network, report, run, until
+from glasslog.statement import decode_statement, to_json
 from glasslog_node import testnet as testnets
-from glasslog_node.fleet import Fleet
+from glasslog_node.fleet import Fleet, open_client
 
 STATEMENTS = 200
 
@@ -27,9 +29,20 @@ async def has_published(fleet: Fleet, node: Node) -> bool:
     return int((await fleet.status(node) or {}).get("published", 0)) > STATEMENTS
 
 
+async def publish_one(fleet: Fleet, statement: Path) -> bytes:
+    """Make one statement final, and return the first checkpoint over it: of one size in every life."""
+    submitted = await glasslog("submit", statement, "--config", fleet.testnet.labs[0].config_path, "--wait")
+    assert submitted.status == 0, submitted.err
+    async with open_client(fleet.testnet.validators[1].config) as client:
+        return (await client.get("/checkpoint")).content
+
+
 async def live(testnet: testnets.Testnet, absent: str, replica: Path) -> None:
-    """One life of the network, from its first day on, and a copy of a replica when it is over."""
+    """One life of the network, from its first day on; its first checkpoint, and a copy of a replica when it is over."""
+    statement = replica.with_suffix(".json")
+    statement.write_text(to_json(decode_statement(make_statement(len(replica.name)))))
     async with network(testnet, absent={absent}) as fleet:
+        replica.with_suffix(".note").write_bytes(await publish_one(fleet, statement))
         await publish(fleet, Load(testnet.labs[0]))
     shutil.copytree(testnet.validators[1].config.data, replica)
 
@@ -55,8 +68,14 @@ def test_network_that_lived_twice_with_two_common_keys_is_a_fork_by_these_two(tm
         assert {finding["rule"] for finding in value["findings"]} >= {"AUDIT-22"}
         twice = {validator.name for validator in testnet.validators[1:3]}
         assert {culprit["name"] for culprit in value["culprits"]} == twice
-        for line in (await glasslog(*arguments)).out.splitlines():
-            if line.startswith(("BROKEN", "  AUDIT", "  cosigned", "  culprit", "  shown")):
-                report(line)
+        notes = [replica.with_suffix(".note") for replica in replicas]
+        compared = await glasslog("compare", *notes, "--policy", testnet.policy_path, "--json")
+        culprits = json.loads(compared.out)["culprits"]
+        assert (compared.status, {culprit["name"] for culprit in culprits}) == (1, twice)
+        assert {culprit["offence"] for culprit in culprits} == {"two-roots"}
+        for again in (arguments, ("compare", *notes, "--policy", testnet.policy_path)):
+            for line in (await glasslog(*again)).out.splitlines():
+                if line.startswith(("BROKEN", "FORK", "  AUDIT", "  cosigned", "  culprit", "  shown")):
+                    report(line)
 
     run(test)

@@ -36,6 +36,7 @@ TOP: Mapping[str, Entry] = {
     "prove": Entry(_CLI + "prove", "Fetch the bundle that proves one entry."),
     "verify": Entry(_CLI + "verify", "Verify a bundle offline, against a policy."),
     "audit": Entry(_CLI + "audit", "Re-derive a whole replica from its leaves and signatures."),
+    "compare": Entry(_CLI + "compare", "Compare replicas, mirrors or checkpoints: one history or two, and who signed."),
     "find": Entry(_CLI + "find", "Find everything a log says about weights or a digest."),
     "assess": Entry(_CLI + "assess", "Assess one model: its lineage, the rules, what is missing."),
     "lineage": Entry(_CLI + "lineage", "Show what a model comes from: text, SVG, PROV-JSON."),
@@ -73,7 +74,7 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Entry]]] = {
 ENTRY_POINTS = "glasslog.commands"
 Words: TypeAlias = "Mapping[str, tuple[str, str | Words]]"
 
-_WORDS = "demo testnet node submit prove verify audit find assess lineage status backup trust bench"
+_WORDS = "demo testnet node submit prove verify audit compare find assess lineage status backup trust bench"
 _ORDER = {name: place for place, name in enumerate(_WORDS.split(), 1)}
 
 

@@ -58,7 +58,7 @@ def command(
     stated = Claims() if claims else None
     try:
         report, seconds = run_audit(target, policy, against or (), stated)
-        written = [] if evidence_out is None else write_evidence(report, evidence_out)
+        written = [] if evidence_out is None else write_evidence(report.comparisons, evidence_out)
     except OperatingError as error:
         if json:
             print_json(_unable(target, error))
@@ -98,7 +98,7 @@ def run_audit(
     places = [name if "://" in name else str(Path(name).resolve()) for name in (target, *against)]
     if len(set(places)) < len(places):
         raise ConfigError("VERIFY-04", "one replica is named twice", "name another replica after --against")
-    trusted = None if policy is None else _load_policy(policy)
+    trusted = None if policy is None else load_policy(policy)
     start = time.monotonic()
     with ExitStack() as stack:
         source = stack.enter_context(open_source(target))
@@ -110,7 +110,12 @@ def run_audit(
     return report, time.monotonic() - start
 
 
-def _load_policy(path: Path) -> Policy:
+def load_policy(path: Path) -> Policy:
+    """Return the policy in a file.
+
+    Raises:
+        ConfigError: VERIFY-01, or POLICY-nn: it cannot be read.
+    """
     data = read_file(path, POLICY_BYTES_MAX)
     try:
         return read_policy(data)
@@ -175,7 +180,7 @@ def describe(report: Report, seconds: float) -> list[str]:
         f"  certificates {_certified(report)}",
         f"  took         {seconds:.1f} s, {rate} entries/s",
     ]
-    lines += describe_comparisons(report)
+    lines += describe_comparisons(report.comparisons)
     lines += [f"  note         {notice}" for notice in report.notices]
     lines += [f"  not checked  {what}" for what in report.unchecked]
     return lines

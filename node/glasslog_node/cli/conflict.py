@@ -1,12 +1,13 @@
-"""What ``glasslog audit --against`` says of two histories, and the files by which anybody can check it."""
+"""What ``audit --against`` and ``compare`` say of two histories, and the files by which anybody can check it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from glasslog.audit import Comparison, Report
+from glasslog.audit import Comparison
+from glasslog.audit.comparison import collect_culprits
 from glasslog_node.errors import ConfigError
 
 _CHECK = (
@@ -18,22 +19,23 @@ _CHECK = (
 _LIMIT = "These keys signed both. Who held them is not shown: a stolen key signs as well."
 
 
-def describe_comparisons(report: Report) -> list[str]:
+def describe_comparisons(comparisons: Sequence[Comparison]) -> list[str]:
     """Return the comparisons for people: how each ended, then every culprit and what was signed."""
     lines: list[str] = []
-    for each in report.comparisons:
+    culprits = collect_culprits(comparisons)
+    for each in comparisons:
         fact = each.undecided or each.fact
         lines.append(f"  compared     {each.first.label} with {each.second.label}: {_word(each)}: {fact}")
         if each.fork is not None:
             for side, names in zip((each.first, each.second), each.signers, strict=True):
                 lines.append(f"  cosigned     {side.label}: {', '.join(names) or 'nobody of the policy'}")
-    for culprit in report.culprits:
+    for culprit in culprits:
         lines.append(f"  culprit      {culprit.name} ({culprit.jurisdiction}): {culprit.offence} at {culprit.place}")
         lines.append(f"               key    {culprit.key}")
         lines += [f"               signed {_statement(one)}" for one in (culprit.first, culprit.second)]
-    if report.culprits:
-        count = len({culprit.name for culprit in report.culprits})
-        least = max(comparison.least for comparison in report.comparisons)
+    if culprits:
+        count = len({culprit.name for culprit in culprits})
+        least = max(comparison.least for comparison in comparisons)
         lines.append(f"  shown        {count} signed both; two quorums share at least {least} (f + 1). {_LIMIT}")
     return lines
 
@@ -49,23 +51,24 @@ def _statement(signed: Mapping[str, object]) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def write_evidence(report: Report, folder: Path) -> list[Path]:
+def write_evidence(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     """Write what convicts into a new folder: the notes, the proof, the votes. Nothing is written where nobody is named.
 
     Raises:
         ConfigError: VERIFY-03, the folder exists, or cannot be written.
     """
-    if not report.culprits:
+    culprits = collect_culprits(comparisons)
+    if not culprits:
         return []
     files: dict[str, bytes] = {}
-    for number, comparison in enumerate(report.comparisons, 1):
+    for number, comparison in enumerate(comparisons, 1):
         if comparison.fork is not None:
             files[f"{number}-smaller.note"] = comparison.fork.smaller
             files[f"{number}-larger.note"] = comparison.fork.larger
         if comparison.culprits:
             value = {"how_to_check": _CHECK, "not_shown": _LIMIT, **comparison.to_value()}
             files[f"{number}-conflict.json"] = (json.dumps(value, indent=2) + "\n").encode()
-    for culprit in report.culprits:
+    for culprit in culprits:
         if culprit.evidence:
             files[f"{culprit.name}-{culprit.offence}.evidence"] = culprit.evidence
     try:

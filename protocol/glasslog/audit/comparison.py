@@ -91,13 +91,25 @@ class Comparison:
         }
 
 
-def compare(first: Side, second: Side, bft: Bft) -> Comparison:
-    """Compare two sides under an auditor's policy. What a side states wrongly is said, never raised."""
+def collect_culprits(comparisons: Sequence[Comparison]) -> list[Culprit]:
+    """Return the culprits of all comparisons, each offence once, by name."""
+    found: dict[tuple[str, str], Culprit] = {}
+    for comparison in comparisons:
+        for culprit in comparison.culprits:
+            found.setdefault((culprit.name, culprit.offence), culprit)
+    return [found[key] for key in sorted(found)]
+
+
+def compare(first: Side, second: Side, bft: Bft, others: Sequence[Source] = ()) -> Comparison:
+    """Compare two sides under an auditor's policy. What a side states wrongly is said, never raised.
+
+    ``others`` are logs of third sides, which may have what leads from one note to the other; none is believed.
+    """
     comparison = Comparison(first, second, len(bft.members) - bft.quorum + 1)
     signed = [_read(side, bft, comparison) for side in (first, second)]
     comparison.signers = (_names(signed[0]), _names(signed[1]))
     if signed[0] is not None and signed[1] is not None:
-        _relate(comparison, signed[0], signed[1])
+        _relate(comparison, signed[0], signed[1], others)
         if comparison.fork is not None:
             comparison.culprits += convict(comparison.fork, bft)
         _require_quorums(comparison, signed[0], signed[1])
@@ -123,7 +135,7 @@ def _names(signed: SignedCheckpoint | None) -> tuple[str, ...]:
     return () if signed is None else tuple(sorted(signed.signers))
 
 
-def _relate(comparison: Comparison, one: SignedCheckpoint, other: SignedCheckpoint) -> None:
+def _relate(comparison: Comparison, one: SignedCheckpoint, other: SignedCheckpoint, others: Sequence[Source]) -> None:
     """Find out whether one log has both checkpoints; where it has not, keep what shows it."""
     sides = [(comparison.first, one), (comparison.second, other)]
     (low_side, low), (high_side, high) = sorted(
@@ -142,7 +154,7 @@ def _relate(comparison: Comparison, one: SignedCheckpoint, other: SignedCheckpoi
     if size == 0:
         comparison.relation, comparison.fact = Relation.PREFIX, "an empty log begins every other"
         return
-    for source in (high_side.source, low_side.source):
+    for source in (high_side.source, low_side.source, *others):
         if source is None or source.size < whole:
             continue
         try:

@@ -94,8 +94,9 @@ def audit_against(report: Report, source: Source, others: Sequence[Side], policy
     """
     bft = policy.bft()
     sides = [Side(source.label, source.checkpoint(), source), *others]
+    logs = [side.source for side in sides if side.source is not None]
     for first, second in combinations(sides, 2):
-        comparison = compare(first, second, bft)
+        comparison = compare(first, second, bft, logs)
         report.comparisons.append(comparison)
         where = second.label if first is sides[0] else f"{first.label} and {second.label}"
         if comparison.is_fork:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from glasslog.audit.comparison import Comparison
+from glasslog.audit.comparison import Comparison, collect_culprits
 from glasslog.audit.conflict import Culprit
 from glasslog.audit.rules import RULES
 from glasslog.bundle import Finalizer
@@ -102,11 +102,7 @@ class Report:
     @property
     def culprits(self) -> list[Culprit]:
         """Whose keys stand under two statements that no honest key makes both, each offence once, by name."""
-        found: dict[tuple[str, str], Culprit] = {}
-        for comparison in self.comparisons:
-            for culprit in comparison.culprits:
-                found.setdefault((culprit.name, culprit.offence), culprit)
-        return [found[key] for key in sorted(found)]
+        return collect_culprits(self.comparisons)
 
     @property
     def undecided(self) -> list[Comparison]:
