@@ -203,14 +203,17 @@ def dataset(name: str, **members: object) -> Callable[[Story], Said]:
     return lambda _: (replace(said, **members), subject(RECORDS, name))  # type: ignore[arg-type]  # any members
 
 
+BUILD = BuildDefinition(
+    build_type="urn:glasslog:buildtype:training:v1",
+    external_parameters={"lr": "0.001"},
+    resolved_dependencies=(names(RECORDS, "corpus"),),
+)
+
+
 def run(name: str, initial: str, **members: object) -> Callable[[Story], Said]:
     said = TrainingRun(
         name=name,
-        build_definition=BuildDefinition(
-            build_type="urn:glasslog:buildtype:training:v1",
-            external_parameters={"lr": "0.001"},
-            resolved_dependencies=(names(RECORDS, "corpus"),),
-        ),
+        build_definition=BUILD,
         level="L2",
         initial_weights=fixes(TENSORS, initial),
         datasets=(names(RECORDS, "corpus"),),
