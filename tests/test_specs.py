@@ -32,10 +32,11 @@ NORMATIVE = {
     "formats.md": "M",
     "claims.md": "Q",
     "receipts.md": "R",
+    "mirror.md": "P",
 }
 
 STATED = re.compile(r"^\*\*([A-Z]\d+)\.\*\*", re.MULTILINE)
-CITED = re.compile(r"\b([ACDKLMQRSTVWX][1-9]\d?)\b")
+CITED = re.compile(r"\b([ACDKLMPQRSTVWX][1-9]\d?)\b")
 FILE_NAMED = re.compile(r"\bspecs/([a-z-]+\.(?:md|cddl))")
 
 

@@ -60,6 +60,13 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Entry]]] = {
             "up": Entry(_CLI + "testnet_up", "Run it until Ctrl-C."),
         },
     ),
+    "mirror": (
+        "Static copies of a log that any web server or bucket serves.",
+        {
+            "export": Entry(_CLI + "mirror", "Write a replica's published log as files.", "export"),
+            "sync": Entry(_CLI + "mirror", "Bring a mirror up to what is published elsewhere.", "sync"),
+        },
+    ),
     "trust": (
         "Policies: whom you trust.",
         {"show": Entry(_CLI + "trust", "Show a policy's validators, keys and quorum, in words.", "show")},
@@ -74,7 +81,7 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Entry]]] = {
 ENTRY_POINTS = "glasslog.commands"
 Words: TypeAlias = "Mapping[str, tuple[str, str | Words]]"
 
-_WORDS = "demo testnet node submit prove verify audit compare find assess lineage status backup trust bench"
+_WORDS = "demo testnet node submit prove verify audit compare find assess lineage status backup mirror trust bench"
 _ORDER = {name: place for place, name in enumerate(_WORDS.split(), 1)}
 
 

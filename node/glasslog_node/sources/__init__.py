@@ -8,13 +8,22 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from glasslog.audit import Side, Source
 from glasslog_node.errors import StoreError
 
 
+class Upstream(Source, Protocol):
+    """A source that has entry bundles by their index too, as tlog-tiles serves them: mirrors are made from it."""
+
+    def entries(self, index: int, width: int) -> bytes | None:
+        """Return the bundle of leaves ``256 * index`` and the following, ``width`` in all."""
+        ...
+
+
 @contextmanager
-def open_source(target: str) -> Generator[Source]:
+def open_source(target: str) -> Generator[Upstream]:
     """Open what *target* names: ``http://`` or ``https://``, a store's or backup's folder, or a folder of tiles.
 
     Raises:

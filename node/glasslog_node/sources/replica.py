@@ -98,6 +98,11 @@ class ReplicaFolder:
                 more = cursor.next()
         return runs, start if more else None
 
+    def entries(self, index: int, width: int) -> bytes | None:
+        """Return the bundle of leaves ``256 * index`` and the following, ``width`` in all."""
+        with _forged(self._ledger.environment.path):
+            return self._ledger.entry_bundle(index, width)
+
     def tile(self, level: int, index: int, width: int) -> bytes | None:
         """Return a full tile's row, or a partial one out of the tree's edge."""
         if width == TILE_WIDTH:

@@ -45,7 +45,7 @@ class TlogSource(Source):
     def runs(self) -> Iterator[Run]:
         """Yield the entry bundles, up to the first that is missing."""
         for index in range(-(-self.size // TILE_WIDTH)):
-            bundle = self._entries(index, tile_width(self.size, 0, index))
+            bundle = self.entries(index, tile_width(self.size, 0, index))
             if bundle is None:
                 return
             yield Run(index * TILE_WIDTH, bundle)
@@ -62,7 +62,8 @@ class TlogSource(Source):
         """A log's files hold nothing but the log."""
         return None
 
-    def _entries(self, index: int, width: int) -> bytes | None:
+    def entries(self, index: int, width: int) -> bytes | None:
+        """Return an entry bundle; where its partial file is gone, the first entries of the full one."""
         found = self.read(entries_path(index, width), size_max=BUNDLE_BYTES_MAX)
         if found is None and width < TILE_WIDTH:
             full = self.read(entries_path(index), size_max=BUNDLE_BYTES_MAX)
