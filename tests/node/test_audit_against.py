@@ -249,3 +249,42 @@ def test_replica_against_itself_is_refused(network: Network) -> None:
     around = network.folder / "lyon" / ".." / "paris"
     status, value = judge(network.first, "--policy", network.policy, "--against", around)
     assert (status, value["code"]) == (2, "VERIFY-04")
+
+
+# --- since -------------------------------------------------------------------------------------------------
+
+
+def test_audit_since_an_earlier_note_says_what_is_new(network: Network) -> None:
+    """The common beginning, published by itself, then each of the two histories that go on from it."""
+    earlier = Branch()
+    for _ in range(2):
+        earlier.grow((3, 2))
+    earlier.publish()
+    assert earlier.note is not None
+    old = network.write("earlier.note", earlier.note)
+    status, value = judge(network.first, "--policy", network.policy, "--since", old)
+    assert status == 0
+    assert value["since"] == {"size": len(earlier.leaves), "heights": 2, "entries": {"lab-1.example": 84}}
+    assert [one["relation"] for one in value["comparisons"]] == ["prefix"]
+    text = glasslog_audit(network.first, "--policy", network.policy, "--since", old).stdout
+    assert f"  since        size {len(earlier.leaves)}: 2 heights, 84 of lab-1.example" in text
+
+
+def test_audit_since_what_it_does_not_go_on_from_is_a_fork(network: Network) -> None:
+    assert network.one.note is not None
+    old = network.write("one.note", network.one.note)
+    status, value = judge(network.second, "--policy", network.policy, "--since", old)
+    assert (status, named(value)) == (1, CULPRITS)
+
+
+def test_audit_since_what_is_no_note_or_without_a_policy_is_refused(network: Network) -> None:
+    old = network.write("no.note", b"nothing")
+    for arguments, code in (
+        (("--policy", network.policy, "--since", old), "SOURCE-04"),
+        (("--since", old), "SOURCE-04"),
+    ):
+        status, value = judge(network.first, *arguments)
+        assert (status, value["code"]) == (2, code)
+    assert network.one.note is not None
+    status, value = judge(network.first, "--since", network.write("one.note", network.one.note))
+    assert (status, value["code"]) == (2, "VERIFY-02")

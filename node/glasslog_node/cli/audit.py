@@ -13,8 +13,11 @@ import typer
 
 from glasslog.audit import Listener, Report, Source, Verdict, audit, audit_against
 from glasslog.audit.claims import Claims, judge_claims
+from glasslog.audit.since import Since, Together
 from glasslog.bundle import read_policy
+from glasslog.checkpoint import Checkpoint
 from glasslog.errors import ProtocolError
+from glasslog.note import Note
 from glasslog.policy import NEXT_STEPS, POLICY_BYTES_MAX, Policy
 from glasslog_node.cli.claims import describe_judgement
 from glasslog_node.cli.conflict import describe_comparisons, write_evidence
@@ -43,6 +46,10 @@ def command(
             metavar="PATH|URL|FILE", help="Another replica, mirror, checkpoint, bundle or proof to compare with."
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="OLD", help="An earlier note, bundle or copy, which this log has to go on from."),
+    ] = None,
     evidence_out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to write what convicts, if two histories were signed.")
     ] = None,
@@ -57,7 +64,10 @@ def command(
     """
     stated = Claims() if claims else None
     try:
-        report, seconds = run_audit(target, policy, against or (), stated)
+        news = None if since is None else Since(_read_size(since))
+        listeners = [one for one in (stated, news) if one is not None]
+        others = [*(against or ()), *([] if since is None else [since])]
+        report, seconds = run_audit(target, policy, others, Together(listeners))
         written = [] if evidence_out is None else write_evidence(report.comparisons, evidence_out)
     except OperatingError as error:
         if json:
@@ -67,12 +77,15 @@ def command(
         raise typer.Exit(EXIT_UNABLE) from error
     judgement = None if stated is None else judge_claims(stated, report)
     if json:
-        judged = {} if judgement is None else {"judgement": judgement.to_value()}
+        judged: dict[str, object] = {} if judgement is None else {"judgement": judgement.to_value()}
+        judged |= {} if news is None else {"since": news.to_value()}
         files = {} if evidence_out is None else {"evidence_files": [str(path) for path in written]}
         print_json({**report.to_value(), **judged, **files, "seconds": round(seconds, 3)})
     else:
         for line in describe(report, seconds):
             print_line(line)
+        if news is not None:
+            print_line(_describe_news(news, report))
         if judgement is not None:
             for line in describe_judgement(judgement):
                 print_line(line)
@@ -93,7 +106,7 @@ def run_audit(
             VERIFY-04, with itself.
     """
     if against and policy is None:
-        fact = "--against needs --policy: the names that a replica gives to keys may be made up"
+        fact = "--against and --since need --policy: the names that a replica gives to keys may be made up"
         raise ConfigError("VERIFY-02", fact, "name the policy whose signatures you trust")
     places = [name if "://" in name else str(Path(name).resolve()) for name in (target, *against)]
     if len(set(places)) < len(places):
@@ -108,6 +121,22 @@ def run_audit(
         if trusted is not None and others:
             audit_against(report, source, others, trusted)
     return report, time.monotonic() - start
+
+
+def _read_size(old: str) -> int:
+    with open_side(old) as side:
+        try:
+            return 0 if side.note is None else Checkpoint.parse(Note.parse(side.note).text).size
+        except ProtocolError as error:
+            fact = f"{old} has no checkpoint that can be read: {error}"
+            raise ConfigError("SOURCE-04", fact, "name a note, a bundle or an earlier copy of the log") from error
+
+
+def _describe_news(news: Since, report: Report) -> str:
+    if news.size > report.size:
+        return f"  since        size {news.size}: this log ends before it, at size {report.size}"
+    new = ", ".join(f"{count} of {author}" for author, count in sorted(news.entries.items()))
+    return f"  since        size {news.size}: {news.heights} heights, {new or 'no entry'}"
 
 
 def load_policy(path: Path) -> Policy:
