@@ -60,7 +60,8 @@ def read_locks() -> tuple[Lock, ...]:
     project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     groups = project["dependency-groups"]
-    runtime = (*project["project"]["dependencies"], *extras["node"], *extras["lab"], *extras["audit"])
+    needed = [requirement for extra in ("node", "lab", "audit", "report") for requirement in extras[extra]]
+    runtime = (*project["project"]["dependencies"], *needed)
     return (
         Lock("requirements-build.lock", "what installs the project and the source-only distributions",
              tuple(groups["build"]), ()),

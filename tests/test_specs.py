@@ -33,10 +33,11 @@ NORMATIVE = {
     "claims.md": "Q",
     "receipts.md": "R",
     "mirror.md": "P",
+    "report.md": "G",
 }
 
 STATED = re.compile(r"^\*\*([A-Z]\d+)\.\*\*", re.MULTILINE)
-CITED = re.compile(r"\b([ACDKLMPQRSTVWX][1-9]\d?)\b")
+CITED = re.compile(r"\b([ACDGKLMPQRSTVWX][1-9]\d?)\b")
 FILE_NAMED = re.compile(r"\bspecs/([a-z-]+\.(?:md|cddl))")
 
 

@@ -31,7 +31,7 @@ _SEED = re.compile(r"[0-9a-f]{64}")
 
 
 class Purpose(Enum):
-    """What a key may be used for. Ed25519, except ``COSIGN_MLDSA44``."""
+    """What a key may be used for. Ed25519, except those that say ``MLDSA44``."""
 
     NETWORK = "network"
     VOTE = "vote"
@@ -40,6 +40,8 @@ class Purpose(Enum):
     COSIGN_MLDSA44 = "cosign-mldsa44"
     AUTHOR = "author"
     GOVERNANCE = "governance"
+    EXAMINER = "examiner"
+    EXAMINER_MLDSA44 = "examiner-mldsa44"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ TOP: Mapping[str, Entry] = {
     "find": Entry(_CLI + "find", "Find everything a log says about weights or a digest."),
     "assess": Entry(_CLI + "assess", "Assess one model: its lineage, the rules, what is missing."),
     "lineage": Entry(_CLI + "lineage", "Show what a model comes from: text, SVG, PROV-JSON."),
+    "report": Entry(_CLI + "report", "Write what an audit came to, for who has never seen a log; make it again."),
     "status": Entry(_CLI + "status", "Show where a node stands, and why it is not finalizing."),
     "backup": Entry(_CLI + "backup", "Copy a node's replica, also while it runs."),
 }
@@ -81,8 +82,8 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Entry]]] = {
 ENTRY_POINTS = "glasslog.commands"
 Words: TypeAlias = "Mapping[str, tuple[str, str | Words]]"
 
-_WORDS = "demo testnet node submit prove verify audit compare find assess lineage status backup mirror trust bench"
-_ORDER = {name: place for place, name in enumerate(_WORDS.split(), 1)}
+_WORDS = "demo testnet node submit prove verify audit compare find assess lineage report status backup mirror trust"
+_ORDER = {name: place for place, name in enumerate((*_WORDS.split(), "bench"), 1)}
 
 
 def _placeholder() -> None:
